@@ -1,0 +1,58 @@
+# Two commands: `make serve` starts localphi, `make test` runs everything CI runs.
+# Both make .venv and install what they need; run again they are quick.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PAGE_SOURCES := $(shell find static -type f -not -path '*/node_modules/*' -not -path '*/dist/*')
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+.PHONY: help serve test check test-page test-python browser vectors clean
+
+help:
+	@echo "make serve    install, build the page, serve it on http://localhost:8000 and open it"
+	@echo "make test     install everything and run every check and test that CI runs"
+	@echo "make clean    remove .venv and everything built"
+
+serve: .venv/.installed
+	$(BIN)/localphi serve --open
+
+test: check test-page test-python
+	@echo "localphi: all checks and tests passed"
+
+check: .venv/.installed-for-tests
+	@echo "localphi: ruff, mypy, tsc, eslint, prettier"
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python static/npm.py run check
+
+test-page: .venv/.installed-for-tests
+	@echo "localphi: vitest"
+	$(BIN)/python static/npm.py test
+
+test-python: .venv/.installed-for-tests browser
+	@echo "localphi: pytest"
+	$(BIN)/pytest
+
+browser: .venv/.installed-for-tests
+	$(BIN)/python tests/browser/find_browser.py --install
+
+vectors: .venv/.installed-for-tests
+	$(BIN)/python tests/vectors/make.py
+
+clean:
+	rm -rf .venv build dist static/dist static/node_modules tests/output
+
+.venv/bin/python:
+	@echo "localphi: making .venv"
+	$(PYTHON) -m venv .venv
+
+.venv/.installed: .venv/bin/python pyproject.toml hatch_build.py $(PAGE_SOURCES)
+	@echo "localphi: installing (about a minute the first time)"
+	$(PIP) --editable .
+	@touch $@
+
+.venv/.installed-for-tests: .venv/bin/python pyproject.toml hatch_build.py $(PAGE_SOURCES)
+	@echo "localphi: installing with everything the tests need (some minutes the first time: PyTorch, Semantic Kernel)"
+	$(PIP) --editable '.[agents,toolchain,test]'
+	@touch $@ .venv/.installed

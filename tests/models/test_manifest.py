@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localphi.errors import ModelFolderInvalid
+from localphi.models.manifest import MANIFEST_NAME, describe_file, load_manifest, write_manifest
+from serving import DEMO
+
+
+def test_a_manifest_survives_writing_and_reading(tmp_path: Path) -> None:
+    manifest = load_manifest(DEMO)
+    write_manifest(tmp_path, manifest)
+    assert load_manifest(tmp_path) == manifest
+
+
+@pytest.mark.parametrize(("size", "chunks"), [(0, 1), (9, 1), (10, 1), (11, 2), (25, 3)])
+def test_a_file_is_described_by_its_size_and_the_hash_of_every_chunk(
+    tmp_path: Path, size: int, chunks: int
+) -> None:
+    data = bytes(range(size))
+    (tmp_path / "file").write_bytes(data)
+    seen: list[int] = []
+    entry = describe_file(tmp_path / "file", chunk_bytes=10, on_bytes=seen.append)
+    assert entry.size == sum(seen) == size
+    assert entry.sha256 == hashlib.sha256(data).hexdigest()
+    pieces = [data[start : start + 10] for start in range(0, max(size, 1), 10)]
+    assert entry.chunks == tuple(hashlib.sha256(piece).hexdigest() for piece in pieces)
+    assert len(entry.chunks) == chunks
+
+
+def _broken(tmp_path: Path, change: Any) -> Path:
+    document = json.loads((DEMO / MANIFEST_NAME).read_text(encoding="utf-8"))
+    change(document)
+    (tmp_path / MANIFEST_NAME).write_text(json.dumps(document), encoding="utf-8")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda d: d.pop("id"), "'id' is missing"),
+        (lambda d: d.update(id="../x"), "'../x'"),
+        (lambda d: d.update(schema=2), "schema 2"),
+        (lambda d: d.update(context_length=0), "context_length"),
+        (lambda d: d["files"].update({"../evil": d["files"]["model.onnx"]}), "leaves the model folder"),
+        (lambda d: d["files"].update({"/evil": d["files"]["model.onnx"]}), "leaves the model folder"),
+        (lambda d: d["variants"]["wasm"]["files"].append("other.onnx"), "'other.onnx'"),
+        (lambda d: d["prompt_format"]["roles"].update(user=["<|user|>"]), "not enough values"),
+    ],
+)
+def test_a_broken_manifest_is_refused_with_what_is_wrong(tmp_path: Path, change: Any, said: str) -> None:
+    with pytest.raises(ModelFolderInvalid, match=r"localphi\.json") as caught:
+        load_manifest(_broken(tmp_path, change))
+    assert said in caught.value.message
+
+
+def test_a_folder_without_a_manifest_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(ModelFolderInvalid, match=r"it has no localphi\.json"):
+        load_manifest(tmp_path)
+
+
+def test_the_demo_manifest_lists_every_added_token_as_control() -> None:
+    tokenizer = json.loads((DEMO / "tokenizer.json").read_text(encoding="utf-8"))
+    added = {token["content"] for token in tokenizer["added_tokens"]}
+    assert added == set(load_manifest(DEMO).prompt_format.control)
+
+
+def test_the_demo_model_is_small_enough_to_ship() -> None:
+    assert sum(path.stat().st_size for path in DEMO.iterdir()) <= 15_000_000

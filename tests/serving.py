@@ -1,0 +1,43 @@
+"""A real server in this process, and where the shared test data lies."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from localphi import create_app
+from localphi.config import Settings
+from localphi.engine.client import Engines
+from localphi.models.store import BUNDLED_DIR
+from localphi.server import bind
+
+ROOT = Path(__file__).parent.parent
+VECTORS = ROOT / "tests" / "vectors"
+DEMO = BUNDLED_DIR / "localphi-demo"
+
+
+@dataclass(frozen=True)
+class LiveServer:
+    """`engines` reaches the worker processes of the server at `url`."""
+
+    url: str
+    engines: Engines
+
+
+@contextmanager
+def serving(settings: Settings) -> Iterator[LiveServer]:
+    """Serve on a free loopback port until the block ends."""
+    app = create_app(settings)
+    engines: Engines = app.extensions["localphi"]
+    server = bind(app, replace(settings, port=0))
+    thread = threading.Thread(target=server.run, name="test-server", daemon=True)
+    thread.start()
+    try:
+        yield LiveServer(f"http://127.0.0.1:{server.effective_port}", engines)
+    finally:
+        server.close()
+        engines.close()
+        thread.join(5)

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from localphi import errors
+
+EXAMPLES = [
+    errors.InvalidRequest("'x' must be 1, but is 2.", "x"),
+    errors.UnsupportedParameter("tools", "Leave it out."),
+    errors.ContextLengthExceeded(3000, 2048),
+    errors.ModelNotFound("nope", ("localphi-demo",)),
+    errors.ModelFolderInvalid("no manifest"),
+    errors.ModelDamaged(
+        "localphi-demo", "model.onnx", "it is missing", "localphi models repair localphi-demo"
+    ),
+    errors.EngineBusy(32, 2),
+    errors.EngineFailed("broken"),
+    errors.WorkerDied("localphi-demo", -9),
+    errors.ServerStartFailed("Port 8000 is in use."),
+]
+
+
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
+def test_an_error_survives_the_pipe_between_processes(error: errors.LocalphiError) -> None:
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is type(error)
+    assert copy.message == error.message
+    assert vars(copy) == vars(error)
+
+
+def test_every_error_is_among_the_examples() -> None:
+    assert {type(error) for error in EXAMPLES} == _descendants(errors.LocalphiError)
+
+
+def _descendants(kind: type) -> set[type]:
+    return {child for direct in kind.__subclasses__() for child in {direct, *_descendants(direct)}}
+
+
+def test_a_long_prompt_is_told_with_both_numbers() -> None:
+    message = errors.ContextLengthExceeded(3000, 2048).message
+    assert "3000" in message
+    assert "2048" in message

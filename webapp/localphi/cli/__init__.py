@@ -1,0 +1,37 @@
+"""The command line: parse, call, print, exit code. Everything it does is done by the packages below it."""
+
+from __future__ import annotations
+
+import click
+
+from localphi import __version__
+from localphi.cli.chat import chat
+from localphi.cli.doctor import doctor
+from localphi.cli.models import models
+from localphi.cli.serve import serve
+from localphi.errors import LocalphiError
+
+__all__ = ["main"]
+
+
+class _Commands(click.Group):
+    """Prints our errors as one sentence and leaves with 1, instead of a traceback."""
+
+    def invoke(self, context: click.Context) -> object:
+        try:
+            return super().invoke(context)
+        except LocalphiError as error:
+            raise click.ClickException(error.message) from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="localphi")
+def main() -> None:
+    """Run Phi where you are: in the browser, on a local server, in agents.
+
+    Start with `localphi serve --open`.
+    """
+
+
+for _command in (serve, chat, models, doctor):
+    main.add_command(_command)

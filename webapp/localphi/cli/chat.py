@@ -1,0 +1,109 @@
+"""localphi chat"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+
+import click
+
+from localphi.chat import ChatRequest, Chunk, Finished, Message, Sampling
+from localphi.cli.options import model_option, settings_from
+from localphi.errors import ContextLengthExceeded
+
+
+@click.command()
+@click.argument("question", nargs=-1)
+@model_option
+@click.option(
+    "--temperature", type=click.FloatRange(0, 2), help="0 for greedy decoding. [default: the model's]"
+)
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Makes sampling repeatable.")
+@click.option(
+    "--max-tokens", type=click.IntRange(1), help="Longest answer. [default: what the context holds]"
+)
+def chat(
+    question: tuple[str, ...],
+    model: str | None,
+    temperature: float | None,
+    seed: int | None,
+    max_tokens: int | None,
+) -> None:
+    """Chat with the model in the terminal; with a QUESTION, answer it and leave.
+
+    Inside: /new starts over, /quit (or Ctrl-D) leaves, Ctrl-C stops an answer.
+    """
+    from localphi.engine.client import Engines
+    from localphi.models.store import ModelStore
+
+    settings = settings_from(model=model)
+    store = ModelStore(settings.home).pin(settings.model)
+    folder = store.default()
+    defaults = folder.manifest.sampling
+    sampling = Sampling(
+        defaults.temperature if temperature is None else temperature, defaults.top_p, defaults.top_k, seed
+    )
+    engines = Engines(store, settings)
+    engine = engines.get(folder.id)
+
+    def ask(messages: list[Message]) -> str:
+        with engine.submit(ChatRequest(tuple(messages), sampling, max_tokens)) as answer:
+            return _print_answer(iter(answer))
+
+    try:
+        if question:
+            ask([Message("user", " ".join(question))])
+        else:
+            engine.start()
+            click.echo(f"{folder.manifest.name}: {folder.manifest.description}")
+            click.echo("/new starts over, /quit leaves, Ctrl-C stops an answer.\n")
+            _converse(ask)
+    finally:
+        engines.close()
+
+
+def _converse(ask: Callable[[list[Message]], str]) -> None:
+    messages: list[Message] = []
+    while True:
+        try:
+            text = input("you> ").strip()
+        except (EOFError, KeyboardInterrupt):
+            click.echo()
+            return
+        if text == "/quit":
+            return
+        if text == "/new":
+            messages.clear()
+        elif text:
+            try:
+                reply = ask([*messages, Message("user", text)])
+            except ContextLengthExceeded as error:
+                click.echo(f"{error.message} (/new starts over)", err=True)
+                continue
+            messages += [Message("user", text), Message("assistant", reply)]
+
+
+def _print_answer(items: object) -> str:
+    """Write the answer as it comes; gives its text, also when Ctrl-C cuts it short."""
+    started, first = time.perf_counter(), 0.0
+    text = ""
+    try:
+        for item in items:  # type: ignore[attr-defined]
+            first = first or time.perf_counter()
+            if isinstance(item, Chunk):
+                text += item.text
+                sys.stdout.write(item.text)
+                sys.stdout.flush()
+            elif isinstance(item, Finished):
+                _print_speed(first - started, time.perf_counter() - first, item.usage.completion_tokens)
+    except KeyboardInterrupt:
+        click.secho("\n(stopped)", dim=True, err=True)
+    return text
+
+
+def _print_speed(ttft_s: float, decode_s: float, tokens: int) -> None:
+    speed = f", {(tokens - 1) / decode_s:.0f} tokens/s" if tokens > 1 and decode_s > 0 else ""
+    click.echo()
+    if sys.stdout.isatty():
+        click.secho(f"{tokens} tokens, first after {ttft_s * 1000:.0f} ms{speed}", dim=True, err=True)

@@ -1,0 +1,112 @@
+"""localphi models list|show|verify|repair"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+from tqdm import tqdm
+
+from localphi.cli.options import settings_from
+from localphi.models.store import ModelFolder, ModelStore, OnBytes, find_damage
+
+
+@click.group()
+def models() -> None:
+    """The models on this machine."""
+
+
+def _store() -> ModelStore:
+    return ModelStore(settings_from().home)
+
+
+@models.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_models(as_json: bool) -> None:
+    """List the models of the store."""
+    folders = _store().folders()
+    if as_json:
+        rows = [
+            {"id": f.id, "size_bytes": f.size_bytes, "path": str(f.path), "bundled": f.bundled}
+            for f in folders
+        ]
+        click.echo(json.dumps(rows, indent=1))
+        return
+    width = max(len(folder.id) for folder in folders)
+    for folder in folders:
+        devices = ", ".join(folder.manifest.variants)
+        click.echo(f"{folder.id:<{width}}  {folder.size_bytes / 1e6:8.1f} MB  {devices}")
+
+
+@models.command("show")
+@click.argument("model")
+def show_model(model: str) -> None:
+    """Show what is known about MODEL."""
+    folder = _store().pin(model).default()
+    manifest = folder.manifest
+    rows = {
+        "id": manifest.id,
+        "name": manifest.name,
+        "about": manifest.description,
+        "family": manifest.family,
+        "licence": manifest.license,
+        "origin": " ".join(manifest.origin.values()),
+        "context": f"{manifest.context_length} tokens",
+        "size": f"{folder.size_bytes / 1e6:.1f} MB",
+        "folder": str(folder.path) + (" (part of the package)" if folder.bundled else ""),
+    }
+    for name, value in rows.items():
+        click.echo(f"{name:<9}{value}")
+    for device, variant in manifest.variants.items():
+        kib = variant.kv_bytes_per_token / 1024
+        click.echo(
+            f"{device:<12}weights {variant.weights_bytes / 1e6:.1f} MB, KV cache {kib:.1f} KiB per token"
+        )
+
+
+@models.command("verify")
+@click.argument("model", required=False)
+def verify_models(model: str | None) -> None:
+    """Compare every file of MODEL (of all models without it) with its manifest. Exit code 1 on damage."""
+    store = _store()
+    damaged = False
+    for folder in [store.pin(model).default()] if model else store.folders():
+        with _progress(folder, "verify") as on_bytes:
+            problems = find_damage(folder, on_bytes=on_bytes)
+        for problem in problems:
+            click.echo(problem.message, err=True)
+        if not problems:
+            click.echo(f"{folder.id}: all {len(folder.manifest.files)} files are whole.")
+        damaged = damaged or bool(problems)
+    if damaged:
+        raise SystemExit(1)
+
+
+@models.command("repair")
+@click.argument("model")
+def repair_model(model: str) -> None:
+    """Replace damaged files of MODEL by good ones."""
+    store = _store()
+    folder = store.pin(model).default()
+    with _progress(folder, "repair") as on_bytes:
+        repaired = store.repair(folder, on_bytes)
+    for name in repaired:
+        click.echo(f"{folder.id}: {name} is repaired.")
+    if not repaired:
+        click.echo(f"{folder.id}: nothing to repair.")
+
+
+@contextmanager
+def _progress(folder: ModelFolder, what: str) -> Iterator[OnBytes]:
+    """A progress bar on a terminal, over the bytes of the model; silent elsewhere."""
+    with tqdm(
+        total=folder.size_bytes,
+        desc=f"{what} {folder.id}",
+        unit="B",
+        unit_scale=True,
+        leave=False,
+        disable=None,
+    ) as bar:
+        yield bar.update

@@ -1,0 +1,90 @@
+"""Settings, and the only place that reads or writes the environment.
+
+LOCALPHI_HOME      folder of the model store (default: the platform's user data directory)
+LOCALPHI_THREADS   threads the runtime computes with (default: every core this process may use)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import platformdirs
+
+DEMO_MODEL = "localphi-demo"
+BackendName = Literal["generator", "echo"]
+
+
+def available_threads() -> int:
+    """Cores this process may run on. ONNX Runtime GenAI's own default is half of them, at half the speed."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def disable_telemetry() -> None:
+    """Keep onnxruntime from writing a device id and reporting home. Call before it is imported.
+
+    Symptom otherwise: the official wheels create `deviceid` and an event database in the user's cache
+    folder on import and start an upload thread (onnxruntime 1.31, onnxruntime-genai 0.18).
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+
+def program_folders() -> list[Path]:
+    """Where programs are looked for: PATH, then the install folders of Windows."""
+    names = ("PROGRAMFILES", "PROGRAMFILES(X86)", "LOCALAPPDATA")
+    windows = [Path(os.environ[name]) for name in names if name in os.environ]
+    return [Path(entry) for entry in os.get_exec_path()] + windows
+
+
+def default_page_dir() -> Path:
+    """The built page: inside an installed wheel, else `static/dist` of a source checkout."""
+    package = Path(__file__).parent
+    installed = package / "page"
+    return installed if installed.is_dir() else package.parent.parent / "static" / "dist"
+
+
+def _default_home() -> Path:
+    return Path(platformdirs.user_data_dir("localphi", appauthor=False))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything the server needs to know, passed in and never looked up again.
+
+    model: id in the store, or path of a model folder; answers requests that name no model.
+    max_requests: requests a model may hold, running and waiting; more are answered 429.
+    max_active: requests a model works on at the same time.
+    """
+
+    home: Path = field(default_factory=_default_home)
+    host: str = "127.0.0.1"
+    port: int = 8000
+    model: str = DEMO_MODEL
+    backend: BackendName = "generator"
+    threads: int = field(default_factory=available_threads)
+    max_requests: int = 32
+    max_active: int = 4
+    page_dir: Path = field(default_factory=default_page_dir)
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None, /, **overrides: object) -> Settings:
+        """Settings with LOCALPHI_* applied, then `overrides` that are not None."""
+        environ = os.environ if environ is None else environ
+        values: dict[str, object] = {}
+        if home := environ.get("LOCALPHI_HOME"):
+            values["home"] = Path(home).expanduser()
+        if threads := environ.get("LOCALPHI_THREADS"):
+            values["threads"] = _positive_int("LOCALPHI_THREADS", threads)
+        values.update({name: value for name, value in overrides.items() if value is not None})
+        return cls(**values)  # type: ignore[arg-type]
+
+
+def _positive_int(name: str, text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise ValueError(f"{name} must be a whole number of at least 1, but is {text!r}.")
+    return int(text)

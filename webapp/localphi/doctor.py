@@ -1,0 +1,126 @@
+"""What this machine can do: runtime, cores, GPU, browsers, disk, models, page."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from localphi.config import Settings, available_threads, disable_telemetry, program_folders
+from localphi.models.store import ModelStore, find_damage
+
+_BROWSERS = (
+    ("Edge", ("msedge", "microsoft-edge", "microsoft-edge-stable", "Microsoft/Edge/Application/msedge")),
+    ("Chrome", ("google-chrome", "google-chrome-stable", "chrome", "Google/Chrome/Application/chrome")),
+    ("Chromium", ("chromium", "chromium-browser")),
+)
+_MAC_APPS = {"Edge": "Microsoft Edge.app", "Chrome": "Google Chrome.app", "Chromium": "Chromium.app"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report. needed: localphi does not work without it."""
+
+    subject: str
+    ok: bool
+    detail: str
+    needed: bool = False
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Every finding, in the order of the report. Loads no model and starts no server."""
+    disable_telemetry()
+    return [
+        Finding("python", True, f"{platform.python_version()} on {platform.platform(terse=True)}"),
+        _runtime(),
+        _providers(),
+        _threads(settings),
+        _browsers(),
+        _disk(settings),
+        *_models(settings),
+        _page(settings),
+        Finding("telemetry", True, "off: onnxruntime writes no device id and sends nothing"),
+    ]
+
+
+def find_browsers(folders: Iterable[Path] | None = None) -> dict[str, Path]:
+    """Installed browsers that can run the page on WebGPU, by name."""
+    folders = program_folders() if folders is None else list(folders)
+    found: dict[str, Path] = {}
+    for name, programs in _BROWSERS:
+        candidates = [
+            folder / (program + end) for folder in folders for program in programs for end in ("", ".exe")
+        ]
+        candidates.append(Path("/Applications") / _MAC_APPS[name])
+        path = next((candidate for candidate in candidates if candidate.exists()), None)
+        if path is not None:
+            found[name] = path
+    return found
+
+
+def _runtime() -> Finding:
+    versions = (f"{name} {importlib.metadata.version(name)}" for name in ("onnxruntime", "onnxruntime-genai"))
+    return Finding("runtime", True, ", ".join(versions), needed=True)
+
+
+def _providers() -> Finding:
+    import onnxruntime
+
+    names = [name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers()]
+    gpu = [name for name in names if name not in ("CPU", "Azure")]
+    hint = "" if gpu else "; the server route runs on the CPU, the page can use the GPU through WebGPU"
+    return Finding("providers", True, ", ".join(names) + hint)
+
+
+def _threads(settings: Settings) -> Finding:
+    return Finding(
+        "cores", True, f"{available_threads()} usable, the server computes with {settings.threads}"
+    )
+
+
+def _browsers() -> Finding:
+    found = find_browsers()
+    if not found:
+        detail = "no Edge, Chrome or Chromium found; other browsers use WASM or the server route"
+        return Finding("browser", False, detail)
+    return Finding("browser", True, ", ".join(f"{name} ({path})" for name, path in found.items()))
+
+
+def _disk(settings: Settings) -> Finding:
+    folder = settings.home
+    while not folder.exists():
+        folder = folder.parent
+    free_gb = shutil.disk_usage(folder).free / 1e9
+    detail = f"{free_gb:.1f} GB free for models in {settings.home}"
+    return Finding(
+        "disk", free_gb >= 5, detail + ("" if free_gb >= 5 else "; a full-size Phi needs about 5 GB")
+    )
+
+
+def _models(settings: Settings) -> list[Finding]:
+    folders = ModelStore(settings.home).folders()
+    if not folders:
+        return [
+            Finding(
+                "model", False, "none found: the installation is incomplete, install it again", needed=True
+            )
+        ]
+    findings = []
+    for folder in folders:
+        damage = find_damage(folder)
+        detail = damage[0].message if damage else f"{folder.size_bytes / 1e6:.1f} MB, every file whole"
+        findings.append(Finding(f"model {folder.id}", not damage, detail, needed=True))
+    return findings
+
+
+def _page(settings: Settings) -> Finding:
+    built = (settings.page_dir / "index.html").is_file()
+    detail = (
+        str(settings.page_dir)
+        if built
+        else "not built: run `make serve`, or `npm ci && npm run build` in static/"
+    )
+    return Finding("page", built, detail, needed=True)

@@ -1,0 +1,70 @@
+"""The backend without weights: it says the last message again, word by word. For tests."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from localphi.chat import ChatRequest, Chunk, Finished, Usage
+from localphi.engine.base import Admitted, Event
+from localphi.engine.stops import StopMatcher
+from localphi.errors import ContextLengthExceeded
+
+_CONTEXT_LENGTH = 2048
+
+
+@dataclass
+class _Echo:
+    request_id: int
+    words: deque[str]
+    stops: StopMatcher
+    prompt_tokens: int
+    max_tokens: int
+    done: int = 0
+
+
+class EchoBackend:
+    """One word is one token; its id is its length."""
+
+    def __init__(self, context_length: int = _CONTEXT_LENGTH) -> None:
+        self._context_length = context_length
+        self._queue: deque[_Echo] = deque()
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._queue)
+
+    def submit(self, request_id: int, request: ChatRequest) -> Admitted:
+        prompt_tokens = sum(len(message.content.split()) for message in request.messages)
+        room = self._context_length - prompt_tokens
+        if room < 1:
+            raise ContextLengthExceeded(prompt_tokens, self._context_length)
+        words = deque(request.messages[-1].content.split(" "))
+        max_tokens = min(request.max_tokens or room, room)
+        self._queue.append(_Echo(request_id, words, StopMatcher(request.stop), prompt_tokens, max_tokens))
+        return Admitted(prompt_tokens)
+
+    def step(self) -> Sequence[tuple[int, Event]]:
+        echo = self._queue.popleft()
+        if echo.done == echo.max_tokens:
+            return self._finish(echo, "length")
+        if not echo.words:
+            return self._finish(echo, "stop")
+        word = echo.words.popleft()
+        echo.done += 1
+        text = echo.stops.push(word + (" " if echo.words else ""))
+        chunk = (echo.request_id, Chunk(text, (len(word),)))
+        if echo.stops.matched:
+            return [chunk, *self._finish(echo, "stop")]
+        self._queue.append(echo)
+        return [chunk]
+
+    def _finish(self, echo: _Echo, reason: str) -> list[tuple[int, Event]]:
+        usage = Usage(echo.prompt_tokens, echo.done)
+        rest = echo.stops.flush()
+        events: list[tuple[int, Event]] = [(echo.request_id, Chunk(rest, ()))] if rest else []
+        return [*events, (echo.request_id, Finished("length" if reason == "length" else "stop", usage))]
+
+    def cancel(self, request_id: int) -> None:
+        self._queue = deque(echo for echo in self._queue if echo.request_id != request_id)

@@ -1,0 +1,76 @@
+"""The worker process: one model, one owner thread, commands in, events out.
+
+    drain commands → submit or cancel → step → send events → again
+
+It waits on the pipe when there is nothing to do, and ends when the client goes away.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from multiprocessing.connection import Connection
+
+from localphi.config import disable_telemetry
+from localphi.engine.base import Backend, Cancel, Failed, Loaded, LoadFailed, Sent, Submit, WorkerSpec
+from localphi.errors import EngineFailed, LocalphiError
+
+
+def main(pipe: Connection, spec: WorkerSpec) -> None:
+    """Entry point of the process. Returns when the pipe is closed by the other side."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's business; it closes the pipe
+    disable_telemetry()
+    started = time.perf_counter()
+    try:
+        backend = load_backend(spec)
+    except LocalphiError as error:
+        pipe.send(LoadFailed(error))
+        return
+    except Exception as error:  # whatever the runtime says about a model it cannot load
+        pipe.send(LoadFailed(EngineFailed(f"The model '{spec.model}' cannot be loaded: {error}")))
+        return
+    pipe.send(Loaded(time.perf_counter() - started))
+    try:
+        _serve(pipe, backend)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return
+
+
+def load_backend(spec: WorkerSpec) -> Backend:
+    """The backend of a spec. Raises ModelDamaged when a file differs from the manifest."""
+    if spec.backend == "echo":
+        from localphi.engine.echo import EchoBackend
+
+        return EchoBackend()
+
+    from localphi.engine.generator import GeneratorBackend
+    from localphi.models.manifest import load_manifest
+    from localphi.models.store import ModelFolder, find_damage
+
+    folder = ModelFolder(spec.folder, load_manifest(spec.folder), spec.bundled)
+    variant = folder.manifest.variants.get("server-cpu")
+    if variant is None:
+        raise EngineFailed(f"The model '{spec.model}' has no files for the server, only for the browser.")
+    if damage := find_damage(folder, variant.files):
+        raise damage[0]
+    return GeneratorBackend(spec.folder, folder.manifest, spec.threads, spec.max_active)
+
+
+def _serve(pipe: Connection, backend: Backend) -> None:
+    while True:
+        while not backend.busy or pipe.poll():
+            _obey(pipe, backend, pipe.recv())
+        for request_id, event in backend.step():
+            pipe.send(Sent(request_id, event))
+
+
+def _obey(pipe: Connection, backend: Backend, command: Submit | Cancel) -> None:
+    if isinstance(command, Cancel):
+        backend.cancel(command.request_id)
+        return
+    try:
+        pipe.send(Sent(command.request_id, backend.submit(command.request_id, command.request)))
+    except LocalphiError as error:
+        pipe.send(Sent(command.request_id, Failed(error)))
+    except Exception as error:  # a text the tokenizer refuses must not end the worker
+        pipe.send(Sent(command.request_id, Failed(EngineFailed(f"The prompt cannot be encoded: {error}"))))

@@ -1,0 +1,137 @@
+"""Every error a caller can meet, told apart by what is wrong rather than by where it happened.
+
+    LocalphiError
+    ├── InvalidRequest            a field of the request is wrong; `param` names it
+    │   ├── UnsupportedParameter    a known field that no backend here can honour
+    │   └── ContextLengthExceeded   the prompt does not fit the model's context
+    ├── ModelNotFound             no model of that id, or no model folder at that path
+    ├── ModelFolderInvalid        the folder is there, but cannot be read as a model
+    ├── ModelDamaged              a file differs from its manifest; names the repair command
+    ├── EngineBusy                the queue is full; `retry_after_s` says when to come back
+    ├── EngineFailed              the runtime refused or broke while working on this request
+    ├── WorkerDied                the worker process ended while it had this request
+    └── ServerStartFailed         the address cannot be served (port in use, not a loopback address)
+
+Errors travel between processes, so each one is rebuilt from its constructor arguments (`args`).
+`routes/openai_errors.py` is the one place that turns them into HTTP, `cli` into an exit code.
+"""
+
+from __future__ import annotations
+
+
+class LocalphiError(Exception):
+    """A failure with a sentence for the user: what was wanted, what came, what to do."""
+
+    @property
+    def message(self) -> str:
+        return str(self.args[0])
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class InvalidRequest(LocalphiError):
+    """args: message, name of the offending field or None."""
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        super().__init__(message, param)
+        self.param = param
+
+
+class UnsupportedParameter(InvalidRequest):
+    """args: name of the field, what to do instead."""
+
+    def __init__(self, param: str, advice: str) -> None:
+        super().__init__(param, advice)
+        self.args = (param, advice)
+        self.param = param
+
+    @property
+    def message(self) -> str:
+        param, advice = self.args
+        return f"'{param}' is not supported by this server. {advice}"
+
+
+class ContextLengthExceeded(InvalidRequest):
+    """args: tokens of the rendered prompt, tokens the model's context holds."""
+
+    def __init__(self, prompt_tokens: int, context_length: int) -> None:
+        super().__init__("", "messages")
+        self.args = (prompt_tokens, context_length)
+        self.prompt_tokens = prompt_tokens
+        self.context_length = context_length
+
+    @property
+    def message(self) -> str:
+        return (
+            f"The prompt has {self.prompt_tokens} tokens, but the context of this model holds "
+            f"{self.context_length} including the answer. Shorten the conversation."
+        )
+
+
+class ModelNotFound(LocalphiError):
+    """args: the id or path asked for, ids that exist."""
+
+    def __init__(self, model: str, known: tuple[str, ...]) -> None:
+        super().__init__(model, known)
+        self.model = model
+
+    @property
+    def message(self) -> str:
+        model, known = self.args
+        return f"There is no model '{model}'. Known models: {', '.join(known) or 'none'}."
+
+
+class ModelFolderInvalid(LocalphiError):
+    """args: message."""
+
+
+class ModelDamaged(LocalphiError):
+    """args: model id, file name, what is wrong with it, the command that repairs it."""
+
+    def __init__(self, model: str, file: str, problem: str, repair: str) -> None:
+        super().__init__(model, file, problem, repair)
+        self.model, self.file, self.problem, self.repair = model, file, problem, repair
+
+    @property
+    def message(self) -> str:
+        return (
+            f"The file {self.file} of model '{self.model}' is damaged: {self.problem}. "
+            f"Repair it with: {self.repair}"
+        )
+
+
+class EngineBusy(LocalphiError):
+    """args: requests in the queue, seconds after which to try again."""
+
+    def __init__(self, waiting: int, retry_after_s: int) -> None:
+        super().__init__(waiting, retry_after_s)
+        self.retry_after_s = retry_after_s
+
+    @property
+    def message(self) -> str:
+        waiting, retry_after_s = self.args
+        return f"The queue is full ({waiting} requests). Try again in {retry_after_s} s."
+
+
+class EngineFailed(LocalphiError):
+    """args: message."""
+
+
+class WorkerDied(LocalphiError):
+    """args: model id, exit code of the process or None when unknown."""
+
+    def __init__(self, model: str, exit_code: int | None) -> None:
+        super().__init__(model, exit_code)
+
+    @property
+    def message(self) -> str:
+        model, exit_code = self.args
+        return (
+            f"The worker process of model '{model}' ended unexpectedly (exit code {exit_code}). "
+            "It starts again with the next request."
+        )
+
+
+class ServerStartFailed(LocalphiError):
+    """args: message."""

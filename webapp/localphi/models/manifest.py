@@ -1,0 +1,234 @@
+"""`localphi.json`: what a model folder holds beyond a plain ORT GenAI folder.
+
+{
+  "schema": 1, "id", "name", "description", "family", "license",
+  "origin":        {"source", "revision"},
+  "context_length": tokens of prompt and answer together,
+  "sampling":      {"temperature", "top_p", "top_k"}   used when a request says nothing,
+  "system_prompt": text of the system turn of a conversation that has none, or null,
+  "prompt_format": what stands around each role, see `PromptFormat`,
+  "chunk_bytes":   size of the pieces whose hashes are listed, so that a download can be resumed and checked,
+  "files":         {name: {"size", "sha256", "chunks": [sha256 of each piece]}},
+  "variants":      {device: {"files": [names], "memory": {"weights_bytes", "kv_bytes_per_token"},
+                             "canary": {"prompt": [ids], "expected": [greedy ids]}}}
+}
+
+The server reads `server-cpu`, the page `wasm` and `webgpu-*`; variants may share files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from localphi.errors import ModelFolderInvalid
+
+MANIFEST_NAME = "localphi.json"
+SCHEMA = 1
+DEVICES = ("server-cpu", "server-cuda", "webgpu-f16", "webgpu-f32", "wasm", "webnn")
+CHUNK_BYTES = 8 * 1024 * 1024
+_MODEL_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,95}")
+_READ_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class PromptFormat:
+    """How a conversation becomes text. Pairs are what opens and what closes.
+
+    end: tokens that end the answer. control: every added token of the tokenizer, neutralised in message text.
+    """
+
+    prefix: str
+    roles: Mapping[str, tuple[str, str]]
+    generation: str
+    end: tuple[str, ...]
+    control: tuple[str, ...]
+    tools: tuple[str, str] | None = None
+    tool_call: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """size in bytes; hex SHA-256 of the file and of each `chunk_bytes` piece of it."""
+
+    size: int
+    sha256: str
+    chunks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Canary:
+    """Greedy decoding of `prompt` must give `expected`, or the device computes wrongly."""
+
+    prompt: tuple[int, ...]
+    expected: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Variant:
+    files: tuple[str, ...]
+    weights_bytes: int
+    kv_bytes_per_token: int
+    canary: Canary
+
+
+@dataclass(frozen=True)
+class SamplingDefaults:
+    temperature: float
+    top_p: float
+    top_k: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    id: str
+    name: str
+    description: str
+    family: str
+    license: str
+    origin: Mapping[str, str]
+    context_length: int
+    sampling: SamplingDefaults
+    system_prompt: str | None
+    prompt_format: PromptFormat
+    files: Mapping[str, FileEntry]
+    variants: Mapping[str, Variant]
+    chunk_bytes: int = CHUNK_BYTES
+
+
+def describe_file(
+    path: Path, chunk_bytes: int = CHUNK_BYTES, on_bytes: Callable[[int], object] = lambda _: None
+) -> FileEntry:
+    """Size and hashes of a file. `on_bytes` is told of every piece read, for a progress bar."""
+    whole, chunk, chunks, size = hashlib.sha256(), hashlib.sha256(), [], 0
+    with path.open("rb") as file:
+        while data := file.read(min(_READ_BYTES, chunk_bytes - size % chunk_bytes)):
+            whole.update(data)
+            chunk.update(data)
+            size += len(data)
+            if size % chunk_bytes == 0:
+                chunks.append(chunk.hexdigest())
+                chunk = hashlib.sha256()
+            on_bytes(len(data))
+    if size % chunk_bytes or not chunks:
+        chunks.append(chunk.hexdigest())
+    return FileEntry(size, whole.hexdigest(), tuple(chunks))
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> Path:
+    """Write `localphi.json` into the folder, whole or not at all."""
+    target, partial = folder / MANIFEST_NAME, folder / (MANIFEST_NAME + ".partial")
+    partial.write_text(json.dumps(_to_json(manifest), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(partial, target)
+    return target
+
+
+def load_manifest(folder: Path) -> Manifest:
+    """The manifest of a model folder. Raises ModelFolderInvalid, naming the folder and the field."""
+    path = folder / MANIFEST_NAME
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelFolderInvalid(
+            f"{folder} is not a localphi model folder: it has no {MANIFEST_NAME}."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ModelFolderInvalid(f"{path} cannot be read: {error}.") from error
+    try:
+        return _from_json(document)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelFolderInvalid(f"{path} is not a manifest of schema {SCHEMA}: {_what(error)}.") from error
+
+
+def _what(error: Exception) -> str:
+    return f"the field {error} is missing" if isinstance(error, KeyError) else str(error)
+
+
+def _to_json(manifest: Manifest) -> dict[str, Any]:
+    document: dict[str, Any] = {"schema": SCHEMA, **asdict(manifest)}
+    document["variants"] = {
+        device: {
+            "files": variant.files,
+            "memory": {
+                "weights_bytes": variant.weights_bytes,
+                "kv_bytes_per_token": variant.kv_bytes_per_token,
+            },
+            "canary": asdict(variant.canary),
+        }
+        for device, variant in manifest.variants.items()
+    }
+    return document
+
+
+def _from_json(document: Mapping[str, Any]) -> Manifest:
+    if document["schema"] != SCHEMA:
+        raise ValueError(f"schema {document['schema']} is not known to this version")
+    model_id = str(document["id"])
+    if not _MODEL_ID.fullmatch(model_id):
+        raise ValueError(f"the id {model_id!r} has characters other than a-z, 0-9, '.', '_' and '-'")
+    files = {_safe_name(name): _file(entry) for name, entry in document["files"].items()}
+    context_length = int(document["context_length"])
+    if context_length < 1:
+        raise ValueError(f"context_length must be at least 1, but is {context_length}")
+    return Manifest(
+        id=model_id,
+        name=str(document["name"]),
+        description=str(document["description"]),
+        family=str(document["family"]),
+        license=str(document["license"]),
+        origin={str(key): str(value) for key, value in document["origin"].items()},
+        context_length=context_length,
+        sampling=SamplingDefaults(**document["sampling"]),
+        system_prompt=document["system_prompt"],
+        prompt_format=_prompt_format(document["prompt_format"]),
+        files=files,
+        variants={device: _variant(entry, files) for device, entry in document["variants"].items()},
+        chunk_bytes=int(document["chunk_bytes"]),
+    )
+
+
+def _safe_name(name: str) -> str:
+    parts = PurePosixPath(name).parts
+    if not parts or name != "/".join(parts) or ".." in parts or name.startswith("/") or "\\" in name:
+        raise ValueError(f"the file name {name!r} leaves the model folder")
+    return name
+
+
+def _file(entry: Mapping[str, Any]) -> FileEntry:
+    return FileEntry(int(entry["size"]), str(entry["sha256"]), tuple(entry["chunks"]))
+
+
+def _variant(entry: Mapping[str, Any], files: Mapping[str, FileEntry]) -> Variant:
+    for name in entry["files"]:
+        if name not in files:
+            raise ValueError(f"a variant uses the file {name!r}, which is not listed")
+    canary = entry["canary"]
+    return Variant(
+        files=tuple(entry["files"]),
+        weights_bytes=int(entry["memory"]["weights_bytes"]),
+        kv_bytes_per_token=int(entry["memory"]["kv_bytes_per_token"]),
+        canary=Canary(tuple(canary["prompt"]), tuple(canary["expected"])),
+    )
+
+
+def _prompt_format(entry: Mapping[str, Any]) -> PromptFormat:
+    return PromptFormat(
+        prefix=str(entry["prefix"]),
+        roles={role: _pair(pair) for role, pair in entry["roles"].items()},
+        generation=str(entry["generation"]),
+        end=tuple(entry["end"]),
+        control=tuple(entry["control"]),
+        tools=_pair(entry["tools"]) if entry.get("tools") else None,
+        tool_call=_pair(entry["tool_call"]) if entry.get("tool_call") else None,
+    )
+
+
+def _pair(value: Any) -> tuple[str, str]:
+    opening, closing = value
+    return str(opening), str(closing)

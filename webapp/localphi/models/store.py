@@ -1,0 +1,170 @@
+"""The model store: folders under `home/models`, and the demo model that comes with the package.
+
+A model of the user's hides a bundled one of the same id.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from localphi.config import DEMO_MODEL
+from localphi.errors import ModelDamaged, ModelFolderInvalid, ModelNotFound
+from localphi.models.manifest import MANIFEST_NAME, Manifest, describe_file, load_manifest
+
+BUNDLED_DIR = Path(__file__).parent / "bundled"
+
+OnBytes = Callable[[int], object]
+
+
+def _ignore(_: int) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A readable model folder. bundled: it belongs to the installed package and is not ours to change."""
+
+    path: Path
+    manifest: Manifest
+    bundled: bool
+
+    @property
+    def id(self) -> str:
+        return self.manifest.id
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(entry.size for entry in self.manifest.files.values())
+
+    def file(self, name: str) -> Path | None:
+        """Path of a file of the manifest (or the manifest itself), None for any other name."""
+        known = name == MANIFEST_NAME or name in self.manifest.files
+        return self.path / name if known else None
+
+    @property
+    def repair_command(self) -> str:
+        if self.bundled:
+            return "pip install --force-reinstall --no-deps localphi"
+        return f"localphi models repair {self.id}"
+
+
+class ModelStore:
+    """Finds, checks and repairs model folders. Reads the disk at each call, keeps no state.
+
+    pinned: one more model folder, anywhere on the disk, that is listed first.
+    """
+
+    def __init__(
+        self, home: Path, bundled_dir: Path = BUNDLED_DIR, pinned: ModelFolder | None = None
+    ) -> None:
+        self.models_dir = home / "models"
+        self._bundled_dir = bundled_dir
+        self._pinned = pinned
+
+    def pin(self, model: str) -> ModelStore:
+        """The same store with the model of that id, or the model folder at that path, listed first.
+
+        Raises ModelNotFound, or ModelFolderInvalid when the folder exists but is no model.
+        """
+        is_path = os.sep in model or "/" in model or model.startswith(("~", "."))
+        folder = self._open(Path(model).expanduser()) if is_path else self.get(model)
+        return ModelStore(self.models_dir.parent, self._bundled_dir, folder)
+
+    def folders(self) -> list[ModelFolder]:
+        """Every readable model: the pinned one, the demo, then by id. Unreadable folders are left out."""
+        found = {self._pinned.id: self._pinned} if self._pinned else {}
+        for path, bundled in self._candidates():
+            try:
+                manifest = load_manifest(path)
+            except ModelFolderInvalid:
+                continue
+            found.setdefault(manifest.id, ModelFolder(path, manifest, bundled))
+        pinned_id = self._pinned.id if self._pinned else None
+        return sorted(
+            found.values(), key=lambda folder: (folder.id != pinned_id, folder.id != DEMO_MODEL, folder.id)
+        )
+
+    def default(self) -> ModelFolder:
+        """The model that answers when none is named. Raises ModelNotFound when there is none at all."""
+        folders = self.folders()
+        if not folders:
+            raise ModelNotFound(DEMO_MODEL, ())
+        return folders[0]
+
+    def get(self, model_id: str) -> ModelFolder:
+        """The model of that id; never a path. Raises ModelNotFound, or ModelFolderInvalid if broken."""
+        for folder in self.folders():
+            if folder.id == model_id:
+                return folder
+        for path, _ in self._candidates():
+            if path.name == model_id:
+                load_manifest(path)  # raises, with what is wrong
+        raise ModelNotFound(model_id, self._known())
+
+    def _open(self, path: Path) -> ModelFolder:
+        if not path.is_dir():
+            raise ModelNotFound(str(path), self._known())
+        folder = path.resolve()
+        return ModelFolder(folder, load_manifest(folder), folder.parent == self._bundled_dir.resolve())
+
+    def _known(self) -> tuple[str, ...]:
+        return tuple(folder.id for folder in self.folders())
+
+    def _candidates(self) -> Iterator[tuple[Path, bool]]:
+        for parent, bundled in ((self.models_dir, False), (self._bundled_dir, True)):
+            if parent.is_dir():
+                yield from ((path, bundled) for path in sorted(parent.iterdir()) if path.is_dir())
+
+    def repair(self, folder: ModelFolder, on_bytes: OnBytes = _ignore) -> list[str]:
+        """Replace damaged files by the bundled ones with the same hash; gives their names.
+
+        Raises ModelDamaged for a file that no source here holds whole.
+        """
+        repaired = []
+        for problem in find_damage(folder, on_bytes=on_bytes):
+            if not self._restore(folder, problem.file):
+                raise problem
+            repaired.append(problem.file)
+        return repaired
+
+    def _restore(self, folder: ModelFolder, name: str) -> bool:
+        wanted = folder.manifest.files[name]
+        source = self._bundled_dir / folder.id / name
+        if (
+            folder.bundled
+            or not source.is_file()
+            or describe_file(source, folder.manifest.chunk_bytes) != wanted
+        ):
+            return False
+        partial = folder.path / (name + ".partial")
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, partial)
+        os.replace(partial, folder.path / name)
+        return True
+
+
+def find_damage(
+    folder: ModelFolder, names: Iterable[str] | None = None, on_bytes: OnBytes = _ignore
+) -> list[ModelDamaged]:
+    """One ModelDamaged (not raised) for each file that is missing or differs from the manifest.
+
+    names: the files to look at, None for all. Reads every byte; `on_bytes` is told of them.
+    """
+    wanted = folder.manifest.files if names is None else {name: folder.manifest.files[name] for name in names}
+    problems = []
+    for name, entry in wanted.items():
+        path = folder.path / name
+        if not path.is_file():
+            problem = "it is missing"
+        elif (size := path.stat().st_size) != entry.size:
+            problem = f"it has {size} bytes instead of {entry.size}"
+        elif (found := describe_file(path, folder.manifest.chunk_bytes, on_bytes)) != entry:
+            problem = f"its SHA-256 is {found.sha256[:12]}… instead of {entry.sha256[:12]}…"
+        else:
+            continue
+        problems.append(ModelDamaged(folder.id, name, problem, folder.repair_command))
+    return problems

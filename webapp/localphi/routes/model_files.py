@@ -1,0 +1,29 @@
+"""GET /models/<id>/<file>: the files of a model folder, for the page. Ranges, ETag = SHA-256."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, abort, send_file
+
+from localphi.models.manifest import MANIFEST_NAME, describe_file
+from localphi.models.store import ModelStore
+
+
+def blueprint(store: ModelStore) -> Blueprint:
+    routes = Blueprint("model_files", __name__)
+
+    @routes.get("/models/<model_id>/<path:name>")
+    def model_file(model_id: str, name: str) -> Response:
+        folder = store.get(model_id)
+        path = folder.file(name)
+        if path is None or not path.is_file():
+            abort(404, f"The model '{model_id}' has no file '{name}'.")
+        if name == MANIFEST_NAME:
+            sha256, media_type = describe_file(path).sha256, "application/json"
+        else:
+            sha256, media_type = folder.manifest.files[name].sha256, "application/octet-stream"
+        response = send_file(path, media_type, conditional=True, etag=sha256)
+        response.headers["Cache-Control"] = "no-cache"  # always ask, mostly 304
+        response.headers["Accept-Ranges"] = "bytes"
+        return response
+
+    return routes

@@ -1,0 +1,118 @@
+"""POST /v1/chat/completions and GET /v1/models, in OpenAI's wire format."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, request
+
+from localphi.chat import Chunk, Finished, FinishReason, Usage
+from localphi.engine.client import Answer, Engines
+from localphi.errors import LocalphiError
+from localphi.models.store import ModelFolder, ModelStore
+from localphi.routes import sse
+from localphi.routes.openai_errors import error_object
+from localphi.routes.schema import parse_body
+
+KEEPALIVE_S = 10.0
+_POLL_S = 0.5
+
+
+def blueprint(store: ModelStore, engines: Engines) -> Blueprint:
+    routes = Blueprint("openai", __name__)
+
+    @routes.get("/v1/models")
+    def list_models() -> Response:
+        return jsonify(object="list", data=[_model_object(folder) for folder in store.folders()])
+
+    @routes.get("/v1/models/<model_id>")
+    def show_model(model_id: str) -> Response:
+        return jsonify(_model_object(store.get(model_id)))
+
+    @routes.post("/v1/chat/completions")
+    def chat_completions() -> Response:
+        body = parse_body(request.get_data())
+        folder = store.get(body.model) if body.model else store.default()
+        answer = engines.get(folder.id).submit(body.to_request(folder.manifest))
+        wire = _Wire(folder.id, answer)
+        if not body.stream:
+            return jsonify(wire.completion(_client_left()))
+        response = Response(wire.events(body.include_usage), content_type=sse.MEDIA_TYPE, headers=sse.HEADERS)
+        response.call_on_close(answer.close)
+        return response
+
+    return routes
+
+
+def _client_left() -> Any:
+    """waitress's own question whether the connection is gone; other servers are taken to be patient."""
+    return request.environ.get("waitress.client_disconnected", lambda: False)
+
+
+def _model_object(folder: ModelFolder) -> dict[str, Any]:
+    return {"id": folder.id, "object": "model", "created": 0, "owned_by": "localphi"}
+
+
+class _Wire:
+    """One answer written out, whole or as a stream of chunks."""
+
+    def __init__(self, model_id: str, answer: Answer) -> None:
+        self._answer = answer
+        self._head = {
+            "id": f"chatcmpl-{secrets.token_hex(12)}",
+            "created": int(time.time()),
+            "model": model_id,
+        }
+
+    def completion(self, client_left: Any) -> dict[str, Any]:
+        """The whole answer. Stops early, with what there is, when nobody waits for it any more."""
+        with self._answer as answer:
+            text: list[str] = []
+            while True:
+                item = answer.next(_POLL_S)
+                if isinstance(item, Chunk):
+                    text.append(item.text)
+                elif isinstance(item, Finished):
+                    return self._completion("".join(text), item.reason, item.usage)
+                elif client_left():
+                    usage = Usage(answer.prompt_tokens, len(text))
+                    return self._completion("".join(text), "cancelled", usage)
+
+    def _completion(self, text: str, reason: FinishReason, usage: Usage) -> dict[str, Any]:
+        message = {"role": "assistant", "content": text, "refusal": None}
+        choice = {"index": 0, "message": message, "finish_reason": reason, "logprobs": None}
+        return {**self._head, "object": "chat.completion", "choices": [choice], "usage": _usage(usage)}
+
+    def events(self, include_usage: bool) -> Iterator[bytes]:
+        """The stream. The first event goes out at once; a later failure is an error event, without [DONE]."""
+        yield self._chunk({"role": "assistant", "content": ""})
+        try:
+            while not isinstance(item := self._answer.next(KEEPALIVE_S), Finished):
+                if item is None:
+                    yield sse.KEEPALIVE
+                elif item.text:
+                    yield self._chunk({"content": item.text})
+        except LocalphiError as error:
+            yield sse.data(error_object(error))
+            return
+        yield self._chunk({}, item.reason)
+        if include_usage:
+            yield sse.data(
+                {**self._head, "object": "chat.completion.chunk", "choices": [], "usage": _usage(item.usage)}
+            )
+        yield sse.DONE
+
+    def _chunk(self, delta: dict[str, Any], reason: FinishReason | None = None) -> bytes:
+        choice = {"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}
+        return sse.data({**self._head, "object": "chat.completion.chunk", "choices": [choice]})
+
+
+def _usage(usage: Usage) -> dict[str, int]:
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+    }

@@ -1,0 +1,75 @@
+"""The one place where an error becomes an HTTP status and OpenAI's error object."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Flask, Response, jsonify
+from werkzeug.exceptions import HTTPException
+
+from localphi.errors import (
+    ContextLengthExceeded,
+    EngineBusy,
+    InvalidRequest,
+    LocalphiError,
+    ModelDamaged,
+    ModelFolderInvalid,
+    ModelNotFound,
+    UnsupportedParameter,
+    WorkerDied,
+)
+
+# First match counts: (error, status, type, code).
+_TABLE: tuple[tuple[type[LocalphiError], int, str, str | None], ...] = (
+    (ContextLengthExceeded, 400, "invalid_request_error", "context_length_exceeded"),
+    (UnsupportedParameter, 400, "invalid_request_error", "unsupported_parameter"),
+    (InvalidRequest, 400, "invalid_request_error", None),
+    (ModelNotFound, 404, "invalid_request_error", "model_not_found"),
+    (EngineBusy, 429, "rate_limit_error", "queue_full"),
+    (ModelDamaged, 503, "server_error", "model_damaged"),
+    (ModelFolderInvalid, 503, "server_error", "model_invalid"),
+    (WorkerDied, 503, "server_error", "worker_died"),
+    (LocalphiError, 500, "server_error", "engine_failed"),
+)
+
+
+def error_object(error: LocalphiError) -> dict[str, Any]:
+    """OpenAI's error body; context_length_exceeded carries both numbers as fields too."""
+    _, kind, code = _look_up(error)
+    body: dict[str, Any] = {"message": error.message, "type": kind, "param": _param(error), "code": code}
+    if isinstance(error, ContextLengthExceeded):
+        body |= {"prompt_tokens": error.prompt_tokens, "context_length": error.context_length}
+    return {"error": body}
+
+
+def install(app: Flask) -> None:
+    """Register the handlers: our errors, and whatever Flask itself refuses."""
+    app.register_error_handler(LocalphiError, _localphi_error)
+    app.register_error_handler(HTTPException, _http_error)
+
+
+def _localphi_error(error: LocalphiError) -> Response:
+    status, _, _ = _look_up(error)
+    response = jsonify(error_object(error))
+    response.status_code = status
+    if isinstance(error, EngineBusy):
+        response.headers["Retry-After"] = str(error.retry_after_s)
+    return response
+
+
+def _http_error(error: HTTPException) -> Response:
+    kind = "invalid_request_error" if (error.code or 500) < 500 else "server_error"
+    body = {"message": error.description, "type": kind, "param": None, "code": None}
+    response = jsonify(error=body)
+    response.status_code = error.code or 500
+    return response
+
+
+def _look_up(error: LocalphiError) -> tuple[int, str, str | None]:
+    return next((status, kind, code) for match, status, kind, code in _TABLE if isinstance(error, match))
+
+
+def _param(error: LocalphiError) -> str | None:
+    if isinstance(error, InvalidRequest):
+        return error.param
+    return "model" if isinstance(error, ModelNotFound) else None

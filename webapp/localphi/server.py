@@ -1,0 +1,70 @@
+"""Serving: waitress around the application, from binding the address to ending the workers."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import Any
+
+import waitress
+
+from localphi import create_app
+from localphi.config import Settings
+from localphi.errors import ServerStartFailed
+from localphi.routes import MAX_BODY_BYTES
+from localphi.security import LOOPBACK_NAMES
+
+_SPARE_THREADS = 8  # page, files and health stay quick while every answer is streaming
+
+
+def serve(settings: Settings, on_ready: Callable[[str], object]) -> None:
+    """Serve until interrupted. `on_ready` gets the page's address once the port is bound.
+
+    Raises ServerStartFailed, or what is wrong with the default model.
+    """
+    if settings.host not in LOOPBACK_NAMES:
+        raise ServerStartFailed(
+            f"localphi serves this machine only: --host must be one of {', '.join(sorted(LOOPBACK_NAMES))}, "
+            f"but is '{settings.host}'. To share it, put a proxy with authentication in front."
+        )
+    app = create_app(settings)
+    engines = app.extensions["localphi"]
+    server = bind(app, settings)
+    try:
+        engines.start_default()
+        on_ready(page_url(settings.host, server.effective_port))
+        server.run()
+    finally:
+        server.close()
+        engines.close()
+
+
+def bind(app: Any, settings: Settings) -> Any:
+    """A waitress server that holds its port. Port 0 takes a free one, see `effective_port`."""
+    threads = settings.max_requests + _SPARE_THREADS
+    try:
+        return waitress.create_server(
+            app,
+            host=settings.host,
+            port=settings.port,
+            threads=threads,
+            connection_limit=max(100, threads * 2),
+            channel_request_lookahead=1,  # notices a client that leaves during a silent prefill
+            max_request_body_size=MAX_BODY_BYTES,
+            clear_untrusted_proxy_headers=True,
+            ident=None,
+        )
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise ServerStartFailed(
+                f"{settings.host}:{settings.port} cannot be served: {error.strerror}."
+            ) from error
+        raise ServerStartFailed(
+            f"Port {settings.port} is in use. End the other program, or choose another port: "
+            f"localphi serve --port {settings.port + 1}"
+        ) from error
+
+
+def page_url(host: str, port: int) -> str:
+    shown = "localhost" if host in ("127.0.0.1", "::1") else host
+    return f"http://{shown}:{port}"
