@@ -1,0 +1,122 @@
+"""The engine client against a real worker process with the echo backend."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from localphi.chat import ChatRequest, Chunk, Finished, Message, Usage
+from localphi.config import DEMO_MODEL
+from localphi.engine.base import WorkerSpec
+from localphi.engine.client import EngineClient
+from localphi.errors import ContextLengthExceeded, EngineBusy, WorkerDied
+
+LONG = "word " * 1000
+
+
+def _ask(text: str, **options: object) -> ChatRequest:
+    return ChatRequest((Message("user", text),), **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[EngineClient]:
+    spec = WorkerSpec(DEMO_MODEL, tmp_path, bundled=False, backend="echo", threads=1, max_active=4)
+    client = EngineClient(spec, max_requests=2)
+    yield client
+    client.close()
+
+
+def test_an_answer_streams_and_ends_with_its_usage(engine: EngineClient) -> None:
+    with engine.submit(_ask("one two three")) as answer:
+        *chunks, last = list(answer)
+    assert "".join(chunk.text for chunk in chunks if isinstance(chunk, Chunk)) == "one two three"
+    assert last == Finished("stop", Usage(prompt_tokens=3, completion_tokens=3))
+
+
+def test_max_tokens_ends_the_answer_with_length(engine: EngineClient) -> None:
+    with engine.submit(_ask("one two three", max_tokens=2)) as answer:
+        assert list(answer)[-1] == Finished("length", Usage(3, 2))
+
+
+def test_a_prompt_longer_than_the_context_fails_before_the_answer(engine: EngineClient) -> None:
+    with pytest.raises(ContextLengthExceeded, match="2048"):
+        engine.submit(_ask("word " * 2048))
+
+
+def test_a_full_queue_refuses_and_a_closed_answer_makes_room(engine: EngineClient) -> None:
+    first, second = engine.submit(_ask(LONG)), engine.submit(_ask(LONG))
+    with pytest.raises(EngineBusy) as caught:
+        engine.submit(_ask("hello"))
+    assert caught.value.retry_after_s > 0
+    first.close()
+    first.close()
+    with engine.submit(_ask("hello")) as answer:
+        assert isinstance(list(answer)[-1], Finished)
+    second.close()
+
+
+def test_answers_at_the_same_time_do_not_mix(engine: EngineClient) -> None:
+    with engine.submit(_ask("a " * 50)) as left, engine.submit(_ask("b " * 50)) as right:
+        texts = ["".join(i.text for i in answer if isinstance(i, Chunk)) for answer in (left, right)]
+    assert texts == ["a " * 50, "b " * 50]
+
+
+def test_a_killed_worker_ends_its_answer_with_an_error_and_the_next_request_works(
+    engine: EngineClient,
+) -> None:
+    answer = engine.submit(_ask(LONG))
+    pid = engine.worker_pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(WorkerDied, match="-9"):
+        for _ in answer:
+            pass
+    with engine.submit(_ask("again")) as second:
+        assert isinstance(list(second)[-1], Finished)
+    assert engine.worker_pid not in (None, pid)
+
+
+def test_a_worker_killed_while_nobody_asks_is_replaced(engine: EngineClient) -> None:
+    with engine.submit(_ask("one")) as answer:
+        list(answer)
+    pid = engine.worker_pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while engine.worker_pid is not None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    with engine.submit(_ask("two")) as answer:
+        assert isinstance(list(answer)[-1], Finished)
+
+
+def test_many_threads_may_ask(tmp_path: Path) -> None:
+    spec = WorkerSpec(DEMO_MODEL, tmp_path, bundled=False, backend="echo", threads=1, max_active=4)
+    engine = EngineClient(spec, max_requests=64)
+    texts: dict[int, str] = {}
+
+    def ask(number: int) -> None:
+        with engine.submit(_ask(f"number {number}")) as answer:
+            texts[number] = "".join(item.text for item in answer if isinstance(item, Chunk))
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    engine.close()
+    assert texts == {number: f"number {number}" for number in range(20)}
+
+
+def test_closing_the_client_ends_the_process(engine: EngineClient) -> None:
+    engine.submit(_ask("one")).close()
+    pid = engine.worker_pid
+    assert pid is not None
+    engine.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)

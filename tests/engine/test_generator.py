@@ -1,0 +1,121 @@
+"""The generator backend on the demo model, in this process."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from localphi.chat import ChatRequest, Chunk, Finished, Message, Sampling
+from localphi.config import disable_telemetry
+from localphi.errors import ContextLengthExceeded, InvalidRequest
+from localphi.models.manifest import load_manifest
+from serving import DEMO
+
+disable_telemetry()
+
+from localphi.engine.generator import PREFILL_CHUNK, GeneratorBackend  # noqa: E402  telemetry goes off first
+
+QUESTION = ChatRequest((Message("user", "What is localphi?"),), max_tokens=40)
+
+
+@pytest.fixture(scope="module")
+def backend() -> GeneratorBackend:
+    return GeneratorBackend(DEMO, load_manifest(DEMO), threads=2, max_active=2)
+
+
+def _run(backend: GeneratorBackend, *requests: ChatRequest) -> list[tuple[str, list[int], Finished]]:
+    """Text, ids and end of each request, all submitted before the first step."""
+    for number, request in enumerate(requests):
+        backend.submit(number, request)
+    texts, ids, ends = [""] * len(requests), [[] for _ in requests], {}  # type: ignore[var-annotated]
+    while backend.busy:
+        for number, event in backend.step():
+            if isinstance(event, Chunk):
+                texts[number] += event.text
+                ids[number] += event.token_ids
+            elif isinstance(event, Finished):
+                ends[number] = event
+    return [(texts[number], ids[number], ends[number]) for number in range(len(requests))]
+
+
+def test_the_demo_model_answers_in_a_sentence_and_ends_its_turn(backend: GeneratorBackend) -> None:
+    ((text, _, end),) = _run(backend, replace(QUESTION, max_tokens=200))
+    assert "localphi" in text
+    assert text.strip().endswith(".")
+    assert end.reason == "stop"
+
+
+def test_greedy_decoding_is_the_same_alone_and_among_others(backend: GeneratorBackend) -> None:
+    others = [
+        ChatRequest((Message("user", text),), max_tokens=30)
+        for text in ("Hello", "What is WebGPU?", "x" * 500)
+    ]
+    (alone,) = _run(backend, QUESTION)
+    assert _run(backend, QUESTION, *others)[0] == alone
+
+
+def test_a_seed_makes_sampling_repeatable_and_another_changes_it(backend: GeneratorBackend) -> None:
+    def draw(seed: int) -> list[int]:
+        return _run(backend, replace(QUESTION, sampling=Sampling(temperature=2.0, seed=seed)))[0][1]
+
+    assert draw(1) == draw(1)
+    assert len({tuple(draw(seed)) for seed in range(4)}) > 1
+
+
+def test_max_tokens_counts_generated_tokens(backend: GeneratorBackend) -> None:
+    ((_, ids, end),) = _run(backend, replace(QUESTION, max_tokens=3))
+    assert len(ids) == 3
+    assert (end.reason, end.usage.completion_tokens) == ("length", 3)
+
+
+def test_a_stop_string_ends_the_answer_before_it_is_shown(backend: GeneratorBackend) -> None:
+    ((whole, _, _),) = _run(backend, QUESTION)
+    stop = whole.split()[2]
+    ((text, _, end),) = _run(backend, replace(QUESTION, stop=(stop,)))
+    assert text == whole[: whole.index(stop)]
+    assert end.reason == "stop"
+
+
+def test_a_prompt_of_several_prefill_chunks_ends_within_the_context(backend: GeneratorBackend) -> None:
+    long = ChatRequest((Message("user", "localphi " * PREFILL_CHUNK * 2),), max_tokens=4)
+    admitted = backend.submit(7, long)
+    assert admitted.prompt_tokens > 2 * PREFILL_CHUNK
+    steps = 0
+    while backend.busy:
+        events = backend.step()
+        steps += 1
+    assert isinstance(events[-1][1], Finished)
+    assert steps > 2
+
+
+def test_an_answer_without_max_tokens_stops_at_the_end_of_the_context(backend: GeneratorBackend) -> None:
+    context = load_manifest(DEMO).context_length
+    words = ChatRequest((Message("user", " a" * (context - 20)),), sampling=Sampling(temperature=2.0, seed=1))
+    ((_, _, end),) = _run(backend, words)
+    assert end.usage.prompt_tokens + end.usage.completion_tokens <= context
+
+
+def test_a_prompt_longer_than_the_context_is_refused_with_both_numbers(backend: GeneratorBackend) -> None:
+    with pytest.raises(ContextLengthExceeded) as caught:
+        backend.submit(1, ChatRequest((Message("user", " a" * 5000),)))
+    assert caught.value.prompt_tokens > caught.value.context_length == 2048
+    assert not backend.busy
+
+
+def test_a_cancelled_request_is_forgotten(backend: GeneratorBackend) -> None:
+    backend.submit(1, QUESTION)
+    backend.step()
+    backend.cancel(1)
+    backend.cancel(99)
+    assert not backend.busy
+
+
+def test_a_model_without_tool_turns_refuses_them(tmp_path: Path) -> None:
+    manifest = load_manifest(DEMO)
+    roles = {role: pair for role, pair in manifest.prompt_format.roles.items() if role != "tool"}
+    plain = replace(manifest, prompt_format=replace(manifest.prompt_format, roles=roles))
+    backend = GeneratorBackend(DEMO, plain, threads=1, max_active=1)
+    with pytest.raises(InvalidRequest, match="no 'tool' turns"):
+        backend.submit(1, ChatRequest((Message("user", "a"), Message("tool", "42"))))
