@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 
 from localphi import create_app
 from localphi.config import Settings
-from serving import DEMO, LiveServer, serving
+from serving import DEMO, BufferedClient, LiveServer, serving
 
 
 @pytest.fixture
@@ -29,6 +29,7 @@ def app(echo_settings: Settings) -> Iterator[Flask]:
 
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
+    app.test_client_class = BufferedClient
     return app.test_client()
 
 

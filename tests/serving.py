@@ -1,4 +1,4 @@
-"""A real server in this process, and where the shared test data lies."""
+"""Clients and servers in this process, and where the shared test data lies."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 from localphi import create_app
 from localphi.config import Settings
@@ -17,6 +21,13 @@ from localphi.server import bind
 ROOT = Path(__file__).parent.parent
 VECTORS = ROOT / "tests" / "vectors"
 DEMO = BUNDLED_DIR / "localphi-demo"
+
+
+class BufferedClient(FlaskClient):
+    """Reads every response to its end and closes it, as a browser would."""
+
+    def open(self, *args: Any, **kwargs: Any) -> TestResponse:
+        return super().open(*args, **{"buffered": True, **kwargs})
 
 
 @dataclass(frozen=True)

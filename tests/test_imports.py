@@ -37,7 +37,7 @@ ONLY_IN = {
     "transformers": {"toolchain"},
     "onnx": {"toolchain"},
     "multiprocessing": {"engine"},
-    "socket": set(),
+    "socket": {"server"},
     "requests": set(),
     "huggingface_hub": {"models"},
 }

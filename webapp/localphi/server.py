@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +19,7 @@ _SPARE_THREADS = 8  # page, files and health stay quick while every answer is st
 
 
 def serve(settings: Settings, on_ready: Callable[[str], object]) -> None:
-    """Serve until interrupted. `on_ready` gets the page's address once the port is bound.
+    """Serve until Ctrl-C, then end the workers. `on_ready` gets the page's address once the port is bound.
 
     Raises ServerStartFailed, or what is wrong with the default model.
     """
@@ -42,26 +43,28 @@ def serve(settings: Settings, on_ready: Callable[[str], object]) -> None:
 def bind(app: Any, settings: Settings) -> Any:
     """A waitress server that holds its port. Port 0 takes a free one, see `effective_port`."""
     threads = settings.max_requests + _SPARE_THREADS
+    return waitress.create_server(
+        app,
+        sockets=[_listen(settings.host, settings.port)],
+        threads=threads,
+        connection_limit=max(100, threads * 2),
+        channel_request_lookahead=1,  # notices a client that leaves during a silent prefill
+        max_request_body_size=MAX_BODY_BYTES,
+        clear_untrusted_proxy_headers=True,
+        ident=None,
+    )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return waitress.create_server(
-            app,
-            host=settings.host,
-            port=settings.port,
-            threads=threads,
-            connection_limit=max(100, threads * 2),
-            channel_request_lookahead=1,  # notices a client that leaves during a silent prefill
-            max_request_body_size=MAX_BODY_BYTES,
-            clear_untrusted_proxy_headers=True,
-            ident=None,
-        )
+        return socket.create_server((host, port), family=family)
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
-            raise ServerStartFailed(
-                f"{settings.host}:{settings.port} cannot be served: {error.strerror}."
-            ) from error
+            raise ServerStartFailed(f"{host}:{port} cannot be served: {error.strerror}.") from error
         raise ServerStartFailed(
-            f"Port {settings.port} is in use. End the other program, or choose another port: "
-            f"localphi serve --port {settings.port + 1}"
+            f"Port {port} is in use. End the other program, or choose another port: "
+            f"localphi serve --port {port + 1}"
         ) from error
 
 

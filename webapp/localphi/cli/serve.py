@@ -36,7 +36,5 @@ def serve(
         if open_page:
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
-    try:
-        run(settings, ready)
-    except KeyboardInterrupt:
-        click.echo("Stopped.")
+    run(settings, ready)
+    click.echo("Stopped.")

@@ -188,6 +188,11 @@ class EngineClient:
     def worker_pid(self) -> int | None:
         return self._worker.pid if self._worker and self._worker.alive else None
 
+    @property
+    def held(self) -> int:
+        """Requests the model holds now, running and waiting."""
+        return self._worker.held if self._worker else 0
+
     def start(self) -> None:
         """Begin loading the model, without waiting for it."""
         self._running_worker()

@@ -1,0 +1,81 @@
+"""A server on a raw socket, in threads of its own, and the wire it speaks."""
+
+from __future__ import annotations
+
+import json
+import socket
+import socketserver
+import threading
+from collections.abc import Callable
+from typing import Any
+
+Script = Callable[["Connection"], None]
+
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+DONE = b"data: [DONE]\n\n"
+
+
+def event(document: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(document, ensure_ascii=False).encode() + b"\n\n"
+
+
+def chunk(text: str | None = None, finish_reason: str | None = None) -> bytes:
+    delta = {} if text is None else {"content": text}
+    choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+    return event({"id": "chatcmpl-1", "model": "tiny", "choices": [choice]})
+
+
+def usage(prompt_tokens: int, completion_tokens: int) -> bytes:
+    counts = {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens}
+    return event({"id": "chatcmpl-1", "model": "tiny", "choices": [], "usage": counts})
+
+
+def answer(*texts: str) -> bytes:
+    """The body of a complete stream."""
+    return b"".join(chunk(text) for text in ("", *texts)) + chunk(finish_reason="stop") + usage(3, 2) + DONE
+
+
+class Connection:
+    """The server's end of one connection, after it has read the request."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        with channel.makefile("rb") as lines:
+            length = 0
+            while line := lines.readline().strip():
+                if line.lower().startswith(b"content-length:"):
+                    length = int(line.split(b":")[1])
+            self.body: dict[str, Any] = json.loads(lines.read(length))
+
+    def send(self, data: bytes) -> None:
+        self._channel.sendall(data)
+
+    def wait_for_close(self) -> None:
+        """Return when the client has hung up."""
+        while self._channel.recv(1024):
+            pass
+
+
+class ScriptedServer(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+
+    def __init__(self, script: Script) -> None:
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                script(Connection(self.request))
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def __enter__(self) -> ScriptedServer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self._thread.join(5)
+        self.server_close()

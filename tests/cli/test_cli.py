@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from click.testing import CliRunner
+
+from localphi.cli import main
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LOCALPHI_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def _run(*arguments: str, text: str | None = None) -> tuple[int, str]:
+    result = CliRunner().invoke(main, list(arguments), input=text)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.output
+
+
+@pytest.mark.parametrize("command", [[], ["serve"], ["chat"], ["models"], ["models", "repair"], ["doctor"]])
+def test_help_is_there_for_every_command(command: list[str]) -> None:
+    code, output = _run(*command, "--help")
+    assert code == 0
+    assert "Usage:" in output
+
+
+def test_models_are_listed_shown_and_verified(home: Path) -> None:
+    assert "localphi-demo" in _run("models", "list")[1]
+    assert json.loads(_run("models", "list", "--json")[1])[0]["bundled"] is True
+    assert "2048 tokens" in _run("models", "show", "localphi-demo")[1]
+    code, output = _run("models", "verify")
+    assert (code, "are whole" in output) == (0, True)
+
+
+def test_damage_is_named_and_repaired(home: Path, demo_copy: Path) -> None:
+    (demo_copy / "tokenizer.json").write_text("{}", encoding="utf-8")
+    code, output = _run("models", "verify", "localphi-demo")
+    assert code == 1
+    assert "tokenizer.json" in output
+    assert "localphi models repair localphi-demo" in output
+    assert "tokenizer.json is repaired" in _run("models", "repair", "localphi-demo")[1]
+    assert "nothing to repair" in _run("models", "repair", "localphi-demo")[1]
+
+
+@pytest.mark.parametrize(
+    "command", [["models", "show", "nope"], ["chat", "--model", "nope", "hi"], ["serve", "--model", "nope"]]
+)
+def test_an_unknown_model_is_one_sentence(home: Path, command: list[str]) -> None:
+    code, output = _run(*command)
+    assert code == 1
+    assert output.startswith("Error: There is no model 'nope'")
+
+
+def test_a_missing_model_folder_is_named(home: Path, tmp_path: Path) -> None:
+    code, output = _run("serve", "--model", str(tmp_path / "gone"))
+    assert code == 1
+    assert str(tmp_path / "gone") in output
+
+
+def test_a_bad_environment_variable_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCALPHI_THREADS", "many")
+    code, output = _run("models", "list")
+    assert code == 1
+    assert "LOCALPHI_THREADS" in output
+
+
+def test_only_loopback_addresses_are_served(home: Path) -> None:
+    code, output = _run("serve", "--host", "0.0.0.0")
+    assert code == 1
+    assert "this machine only" in output
+
+
+def test_a_port_in_use_is_told_with_a_way_out(home: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        code, output = _run("serve", "--port", str(port))
+    assert code == 1
+    assert f"Port {port} is in use" in output
+    assert "--port" in output
+
+
+def test_doctor_reports_and_says_that_telemetry_is_off(home: Path) -> None:
+    _, output = _run("doctor")
+    for subject in (
+        "runtime",
+        "providers",
+        "cores",
+        "browser",
+        "disk",
+        "model localphi-demo",
+        "page",
+        "telemetry",
+    ):
+        assert subject in output
+    findings = json.loads(_run("doctor", "--json")[1])
+    assert {"subject", "ok", "detail", "needed"} == set(findings[0])
+
+
+def test_chat_answers_one_question(home: Path) -> None:
+    code, output = _run("chat", "What", "is", "localphi?")
+    assert code == 0
+    assert "localphi" in output
+
+
+def test_chat_remembers_starts_over_and_leaves(home: Path) -> None:
+    code, output = _run("chat", text="What is localphi?\n\n/new\nHello\n/quit\n")
+    assert code == 0
+    assert output.count("you> ") == 5
+
+
+def test_chat_tells_a_question_that_is_too_long_and_goes_on(home: Path) -> None:
+    code, output = _run("chat", text="a b " * 3000 + "\nHello\n")
+    assert code == 0
+    assert "context" in output
+
+
+@pytest.fixture
+def served(home: Path) -> Iterator[str]:
+    """The address `localphi serve` prints, as its own process."""
+    code = "from localphi.cli import main; main()"
+    command = [sys.executable, "-c", code, "serve", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        printed = "".join(process.stdout.readline() for _ in range(3))
+        match = re.search(r"http://localhost:\d+", printed)
+        assert match, printed
+        yield match[0]
+        process.send_signal(signal.SIGINT)
+        assert "Stopped." in process.stdout.read()
+        assert process.wait(10) == 0
+
+
+def test_serve_prints_where_it_answers_and_stops_cleanly(served: str) -> None:
+    assert httpx.get(served.replace("localhost", "127.0.0.1") + "/healthz").json() == {"status": "ok"}

@@ -1,0 +1,120 @@
+"""Every way a request can be wrong gives one clear error, before the first byte of an answer."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+URL = "/v1/chat/completions"
+HELLO = [{"role": "user", "content": "hello"}]
+
+
+def _error(client: FlaskClient, body: Any, status: int = 400) -> dict[str, Any]:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    response = client.post(URL, data=data, content_type="application/json")
+    assert response.status_code == status, response.text
+    error = response.get_json()["error"]
+    assert set(error) >= {"message", "type", "param", "code"}
+    return dict(error)
+
+
+@pytest.mark.parametrize("data", [b"", b"{bad", b"[1]", b"12", b'"x"', b"\xff\xfe", b"[" * 100_000])
+def test_a_body_that_is_no_json_object_is_refused(client: FlaskClient, data: bytes) -> None:
+    assert "JSON" in _error(client, data)["message"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"messages": None}, "messages"),
+        ({"messages": []}, "messages"),
+        ({"messages": "hello"}, "messages"),
+        ({"messages": HELLO * 1025}, "messages"),
+        ({"messages": ["hello"]}, "messages[0]"),
+        ({"messages": [*HELLO, {"role": "alien", "content": "x"}]}, "messages[1].role"),
+        ({"messages": [{"content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "user"}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": 3}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content[0]"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": -1}, "max_tokens"),
+        ({"max_tokens": 1e9}, "max_tokens"),
+        ({"max_tokens": 10**9}, "max_tokens"),
+        ({"max_tokens": "ten"}, "max_tokens"),
+        ({"max_tokens": True}, "max_tokens"),
+        ({"max_completion_tokens": 0}, "max_completion_tokens"),
+        ({"temperature": -0.1}, "temperature"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"temperature": float("nan")}, "temperature"),
+        ({"top_p": 0}, "top_p"),
+        ({"top_p": 1.5}, "top_p"),
+        ({"top_k": -1}, "top_k"),
+        ({"seed": 2**31}, "seed"),
+        ({"stop": 3}, "stop"),
+        ({"stop": [""]}, "stop"),
+        ({"stop": ["x"] * 17}, "stop"),
+        ({"stream": "yes"}, "stream"),
+        ({"stream_options": []}, "stream_options"),
+        ({"model": 3}, "model"),
+    ],
+)
+def test_a_wrong_field_is_named(client: FlaskClient, fields: dict[str, Any], param: str) -> None:
+    error = _error(client, {"messages": HELLO, **fields})
+    assert error["param"] == param
+    assert error["type"] == "invalid_request_error"
+    assert f"'{param}'" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("tools", [{"type": "function"}]),
+        ("tool_choice", "required"),
+        ("response_format", {"type": "json_object"}),
+        ("logprobs", True),
+        ("logit_bias", {"1": 2}),
+        ("presence_penalty", 0.5),
+        ("frequency_penalty", 0.5),
+        ("n", 2),
+    ],
+)
+def test_what_no_backend_can_do_is_refused_by_name(client: FlaskClient, name: str, value: Any) -> None:
+    error = _error(client, {"messages": HELLO, name: value})
+    assert (error["param"], error["code"]) == (name, "unsupported_parameter")
+
+
+def test_unused_and_unknown_fields_are_fine(client: FlaskClient) -> None:
+    extra = {"n": 1, "tools": [], "logprobs": False, "presence_penalty": 0.0, "user": "me", "whatever": 1}
+    response = client.post(URL, json={"messages": HELLO, **extra})
+    assert response.status_code == 200
+
+
+def test_an_unknown_model_is_404(client: FlaskClient) -> None:
+    error = _error(client, {"model": "gpt-9", "messages": HELLO}, 404)
+    assert (error["param"], error["code"]) == ("model", "model_not_found")
+    assert "localphi-demo" in error["message"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_prompt_longer_than_the_context_is_400_with_both_numbers(client: FlaskClient, stream: bool) -> None:
+    long = [{"role": "user", "content": "word " * 3000}]
+    error = _error(client, {"messages": long, "stream": stream})
+    assert error["code"] == "context_length_exceeded"
+    assert (error["prompt_tokens"], error["context_length"]) == (3000, 2048)
+    assert "3000" in error["message"]
+    assert "2048" in error["message"]
+
+
+def test_a_body_over_the_limit_is_refused(client: FlaskClient) -> None:
+    response = client.post(URL, data=b"x" * (4 * 1024 * 1024 + 1))
+    assert response.status_code == 413
+    assert response.get_json()["error"]["type"] == "invalid_request_error"
+
+
+def test_unknown_paths_and_methods_answer_with_an_error_object(client: FlaskClient) -> None:
+    assert client.get("/nope").get_json()["error"]["message"]
+    assert client.get(URL).status_code in (404, 405)
+    assert client.post("/v1/embeddings").get_json()["error"]["message"]

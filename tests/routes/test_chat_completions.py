@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import time
+from typing import Any
+
+import httpx
+import pytest
+from flask.testing import FlaskClient
+from openai import OpenAI
+
+from serving import LiveServer
+
+URL = "/v1/chat/completions"
+
+
+def _body(text: str, **fields: Any) -> dict[str, Any]:
+    return {"model": "localphi-demo", "messages": [{"role": "user", "content": text}], **fields}
+
+
+def _events(text: str) -> list[str]:
+    return [line.removeprefix("data: ") for line in text.split("\n\n") if line.startswith("data: ")]
+
+
+def test_a_whole_answer_has_openais_shape(client: FlaskClient) -> None:
+    answer = client.post(URL, json=_body("one two")).get_json()
+    assert answer["object"] == "chat.completion"
+    assert answer["model"] == "localphi-demo"
+    assert answer["id"].startswith("chatcmpl-")
+    (choice,) = answer["choices"]
+    assert choice["message"] == {"role": "assistant", "content": "one two", "refusal": None}
+    assert choice["finish_reason"] == "stop"
+    assert answer["usage"] == {"prompt_tokens": 2, "completion_tokens": 2, "total_tokens": 4}
+
+
+def test_a_stream_has_openais_chunks_in_order(client: FlaskClient) -> None:
+    response = client.post(URL, json=_body("one two", stream=True, stream_options={"include_usage": True}))
+    assert response.content_type.startswith("text/event-stream")
+    *documents, done = _events(response.text)
+    chunks = [json.loads(document) for document in documents]
+    assert done == "[DONE]"
+    assert len({chunk["id"] for chunk in chunks}) == 1
+    assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
+    *deltas, last, usage = chunks
+    assert deltas[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    assert [chunk["choices"][0]["delta"] for chunk in deltas[1:]] == [{"content": "one "}, {"content": "two"}]
+    assert (last["choices"][0]["delta"], last["choices"][0]["finish_reason"]) == ({}, "stop")
+    assert (usage["choices"], usage["usage"]["total_tokens"]) == ([], 4)
+
+
+def test_text_parts_and_the_developer_role_are_understood(client: FlaskClient) -> None:
+    parts = [{"type": "text", "text": "one "}, {"type": "text", "text": "two"}]
+    messages = [{"role": "developer", "content": "x"}, {"role": "user", "content": parts}]
+    answer = client.post(URL, json={"messages": messages}).get_json()
+    assert answer["choices"][0]["message"]["content"] == "one two"
+
+
+def test_stop_and_max_tokens_are_honoured(client: FlaskClient) -> None:
+    stopped = client.post(URL, json=_body("one two three", stop="two")).get_json()["choices"][0]
+    assert (stopped["message"]["content"], stopped["finish_reason"]) == ("one ", "stop")
+    cut = client.post(URL, json=_body("one two three", max_completion_tokens=1)).get_json()["choices"][0]
+    assert (cut["message"]["content"], cut["finish_reason"]) == ("one ", "length")
+
+
+def test_the_models_are_listed(client: FlaskClient) -> None:
+    listed = client.get("/v1/models").get_json()
+    assert [model["id"] for model in listed["data"]] == ["localphi-demo"]
+    assert client.get("/v1/models/localphi-demo").get_json()["object"] == "model"
+    assert client.get("/v1/models/nope").status_code == 404
+
+
+def test_health_is_ok_before_any_model_is_loaded(client: FlaskClient) -> None:
+    assert client.get("/healthz").get_json() == {"status": "ok"}
+
+
+def test_a_worker_killed_in_mid_stream_gives_an_error_event_and_the_next_request_works(
+    demo_server: LiveServer,
+) -> None:
+    engine = demo_server.engines.get("localphi-demo")
+    endless = _body("Tell me everything", stream=True, temperature=2, seed=3)
+    with httpx.stream("POST", demo_server.url + URL, json=endless, timeout=30) as response:
+        lines = response.iter_lines()
+        next(lines)
+        assert engine.worker_pid is not None
+        os.kill(engine.worker_pid, signal.SIGKILL)
+        events = [line for line in lines if line]
+    error = json.loads(events[-1].removeprefix("data: "))["error"]
+    assert error["code"] == "worker_died"
+    assert "[DONE]" not in "".join(events)
+    again = httpx.post(demo_server.url + URL, json=_body("Hello"), timeout=30)
+    assert again.json()["choices"][0]["message"]["content"]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_leaves_frees_its_place(demo_server: LiveServer, stream: bool) -> None:
+    worker = demo_server.engines.get("localphi-demo")
+    body = json.dumps(_body("Tell me everything", stream=stream, temperature=2, seed=3)).encode()
+    host, port = demo_server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        head = f"POST {URL} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.sendall(head.encode() + body)
+        _wait_until(lambda: worker.held == 1)
+    _wait_until(lambda: worker.held == 0)
+
+
+def _wait_until(condition: Any, timeout_s: float = 20) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened in time"
+        time.sleep(0.005)
+
+
+def test_the_official_client_reads_a_whole_answer_and_a_stream(demo_server: LiveServer) -> None:
+    with OpenAI(base_url=demo_server.url + "/v1", api_key="none") as official:
+        assert [model.id for model in official.models.list()] == ["localphi-demo"]
+        messages: Any = [{"role": "user", "content": "What is localphi?"}]
+        whole = official.chat.completions.create(model="localphi-demo", messages=messages)
+        text = whole.choices[0].message.content
+        assert text
+        assert "localphi" in text
+        assert whole.choices[0].finish_reason == "stop"
+        stream = official.chat.completions.create(
+            model="localphi-demo", messages=messages, stream=True, stream_options={"include_usage": True}
+        )
+        chunks = list(stream)
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == text
+    assert chunks[-1].usage == whole.usage
+
+
+def test_the_official_client_gets_typed_errors(demo_server: LiveServer) -> None:
+    import openai
+
+    messages: Any = [{"role": "user", "content": "hi"}]
+    with OpenAI(base_url=demo_server.url + "/v1", api_key="none", max_retries=0) as official:
+        with pytest.raises(openai.NotFoundError, match="no model"):
+            official.chat.completions.create(model="nope", messages=messages)
+        with pytest.raises(openai.BadRequestError, match="max_tokens"):
+            official.chat.completions.create(model="localphi-demo", messages=messages, max_tokens=0)
+
+
+def test_a_full_queue_is_429_with_retry_after(live_server: LiveServer) -> None:
+    engine = live_server.engines.get("localphi-demo")
+    from localphi.chat import ChatRequest, Message
+
+    long = ChatRequest((Message("user", "word " * 1900),))
+    answers = [engine.submit(long) for _ in range(32)]
+    response = httpx.post(live_server.url + URL, json=_body("hello"))
+    for answer in answers:
+        answer.close()
+    assert response.status_code == 429
+    assert int(response.headers["Retry-After"]) > 0
+    assert response.json()["error"]["code"] == "queue_full"
