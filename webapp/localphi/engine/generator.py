@@ -1,6 +1,6 @@
 """The generator backend: any ORT GenAI folder, one `Generator` per request, one token each in turn.
 
-This is the only module that decodes with onnxruntime_genai. Prefill goes in chunks, so that a long prompt
+Prefill goes in chunks, so that a long prompt
 keeps neither a cancel nor the other answers waiting for more than one chunk.
 """
 
@@ -18,28 +18,11 @@ from localphi.chat import ChatRequest, Chunk, Finished, FinishReason, Message, S
 from localphi.engine.base import Admitted, Event, Failed
 from localphi.engine.prompt import render
 from localphi.engine.stops import StopMatcher
+from localphi.engine.tokenizer import PhiTokenizer
 from localphi.errors import ContextLengthExceeded, EngineFailed, InvalidRequest
 from localphi.models.manifest import Manifest
 
 PREFILL_CHUNK = 256
-
-
-class PhiTokenizer:
-    """The tokenizer of a model folder. Loads no weights."""
-
-    def __init__(self, folder: Path) -> None:
-        self._tokenizer = og.Tokenizer(str(folder))
-        self.end_ids = frozenset(int(token) for token in self._tokenizer.eos_token_ids)
-
-    def encode(self, text: str) -> list[int]:
-        return [int(token) for token in self._tokenizer.encode(text)]
-
-    def decode(self, ids: Sequence[int]) -> str:
-        return str(self._tokenizer.decode(list(ids)))
-
-    def stream(self) -> Any:
-        """A decoder of one answer: `decode(id)` gives text once its characters are complete."""
-        return self._tokenizer.create_stream()
 
 
 class _Answer:

@@ -1,0 +1,108 @@
+"""Write tokenizer.json and parity.json anew. Run it after the demo model has changed: `make vectors`.
+
+tokenizer.json: ids and text of hard strings, by the Rust reference implementation (`tokenizers`), which
+neither the server (ONNX Runtime GenAI) nor the page (JavaScript) uses. parity.json: greedy ids of the demo
+model by ONNX Runtime GenAI on the CPU; the page must generate the same ids on every device.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+VECTORS = Path(__file__).resolve().parent
+sys.path.insert(0, str(VECTORS.parent))
+
+from localphi.chat import ChatRequest, Chunk, Message  # noqa: E402
+from localphi.config import disable_telemetry  # noqa: E402
+from localphi.models.manifest import load_manifest  # noqa: E402
+from serving import DEMO  # noqa: E402  found through the line above
+from tokenizer_folders import TOKENIZERS  # noqa: E402
+
+TEXTS = (
+    "",
+    "Hello, world!",
+    "What is localphi?",
+    " leading and trailing  ",
+    "tabs\tand\nnew\n\nlines\r\n",
+    "a   lot     of      spaces",
+    "naïve café, Ångström, Straße, e\u0301",
+    "日本語のテキスト、中文字符，한국어",
+    "emoji 😀 👩‍👩‍👧‍👦 🇩🇪 👍🏽",
+    "Привет, мир! مرحبا שלום",
+    "def f(x): return {'a': [1, 2.5e-3, None]}",
+    "1234567890 3.14159 0xDEADBEEF",
+    "don't WON'T it's I'll we've",
+    "https://example.org/a?b=c&d=%20#e",
+    "\u200b\u00a0\ufeff\u2028",
+    "𝔘𝔫𝔦𝔠𝔬𝔡𝔢 ∑∫√ ½ ²",
+    "<|user|>Hi<|end|><|assistant|>",
+    "x<\u200b|end|>y",
+    "<| end |> <|notatoken|>",
+    "localphi serve --port 8001",
+)
+QUESTIONS: tuple[list[tuple[str, str]], ...] = (
+    [("user", "What is localphi?")],
+    [("user", "hello")],
+    [("user", "How do I start it?")],
+    [("user", "What is WebGPU?")],
+    [("user", "which models does it run")],
+    [("user", "What is the capital of France?")],
+    [("system", "You are the help of localphi."), ("user", "What is a KV cache?")],
+    [("user", "Hi"), ("assistant", "Hello!"), ("user", "Is my data sent anywhere?")],
+    [("user", "日本語 😀 <|end|>")],
+)
+MAX_TOKENS = 48
+
+
+def tokenizer_vectors() -> list[dict[str, Any]]:
+    from tokenizers import Tokenizer
+
+    documents = []
+    for name, folder in TOKENIZERS.items():
+        if not (folder / "tokenizer.json").is_file():
+            raise SystemExit(f"{folder} is not there; the vectors of {name} need it.")
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        cases = [_case(tokenizer, text) for text in TEXTS]
+        documents.append({"tokenizer": name, "cases": cases})
+    return documents
+
+
+def _case(tokenizer: Any, text: str) -> dict[str, Any]:
+    ids = tokenizer.encode(text, add_special_tokens=False).ids
+    return {"text": text, "ids": ids, "decoded": tokenizer.decode(ids, skip_special_tokens=True)}
+
+
+def parity_vectors() -> dict[str, Any]:
+    disable_telemetry()
+    from localphi.engine.generator import GeneratorBackend
+
+    backend = GeneratorBackend(DEMO, load_manifest(DEMO), threads=2, max_active=1)
+    return {
+        "model": "localphi-demo",
+        "max_tokens": MAX_TOKENS,
+        "cases": [_answer(backend, q) for q in QUESTIONS],
+    }
+
+
+def _answer(backend: Any, question: list[tuple[str, str]]) -> dict[str, Any]:
+    messages = tuple(Message(role, content) for role, content in question)  # type: ignore[arg-type]
+    backend.submit(0, ChatRequest(messages, max_tokens=MAX_TOKENS))
+    chunks: list[Chunk] = []
+    while backend.busy:
+        chunks += [event for _, event in backend.step() if isinstance(event, Chunk)]
+    ids = [token for chunk in chunks for token in chunk.token_ids]
+    turns = [{"role": role, "content": content} for role, content in question]
+    return {"messages": turns, "ids": ids, "text": "".join(chunk.text for chunk in chunks)}
+
+
+def _write(name: str, document: Any) -> None:
+    text = json.dumps(document, ensure_ascii=False, indent=None, separators=(", ", ": "))
+    (VECTORS / name).write_text(text.replace('{"', '\n{"') + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    _write("tokenizer.json", tokenizer_vectors())
+    _write("parity.json", parity_vectors())

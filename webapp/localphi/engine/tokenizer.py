@@ -1,0 +1,59 @@
+"""Text to token ids and back, by ONNX Runtime GenAI, made equal to the reference implementation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import onnxruntime_genai as og
+
+
+class PhiTokenizer:
+    """The tokenizer of a model folder. Loads no weights."""
+
+    def __init__(self, folder: Path) -> None:
+        self._tokenizer = og.Tokenizer(str(folder))
+        self._strips_first_space = _strips_first_space(folder)
+        self.end_ids = frozenset(int(token) for token in self._tokenizer.eos_token_ids)
+
+    def encode(self, text: str) -> list[int]:
+        return [int(token) for token in self._tokenizer.encode(text)]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self.strip(str(self._tokenizer.decode(list(ids))))
+
+    def stream(self) -> TextStream:
+        """A decoder for one answer; never share it."""
+        return TextStream(self, self._tokenizer.create_stream())
+
+    def strip(self, beginning: str) -> str:
+        """The beginning of a decoded text without the space that SentencePiece puts before the first word."""
+        return beginning.removeprefix(" ") if self._strips_first_space else beginning
+
+
+class TextStream:
+    """Text of one answer, token by token; holds back what is not yet a whole character."""
+
+    def __init__(self, tokenizer: PhiTokenizer, stream: Any) -> None:
+        self._tokenizer = tokenizer
+        self._stream = stream
+        self._begun = False
+
+    def decode(self, token: int) -> str:
+        piece = str(self._stream.decode(token))
+        if self._begun or not piece:
+            return piece
+        self._begun = True
+        return self._tokenizer.strip(piece)
+
+
+def _strips_first_space(folder: Path) -> bool:
+    """Whether tokenizer.json asks decoders to strip a space at the start, which GenAI 0.18 does not do.
+
+    Seen with Phi-3: GenAI decodes the ids of "Hello" to " Hello", the reference implementation to "Hello".
+    """
+    decoder = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8")).get("decoder") or {}
+    steps = decoder.get("decoders", [decoder])
+    return any(step.get("type") == "Strip" and step.get("start", 0) > 0 for step in steps)
