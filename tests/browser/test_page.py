@@ -1,0 +1,208 @@
+"""The page in a real headless browser against a real server, once for each device that can be tested here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
+
+from find_browser import find
+from serving import ROOT, VECTORS, LiveServer
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+SCREENSHOTS = ROOT / "tests" / "output"
+READY_MS = 120_000
+PARITY = json.loads((VECTORS / "parity.json").read_text(encoding="utf-8"))
+QUESTION = "What is localphi?"
+FLAGS = (
+    "--no-sandbox",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--enable-unsafe-webgpu",  # gives a software WebGPU adapter on machines without a GPU
+)
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as playwright:
+        yield playwright
+
+
+@pytest.fixture(scope="session")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    path = find()
+    assert path is not None, "no browser: run `make browser`"
+    browser = playwright.chromium.launch(executable_path=str(path), args=["--headless=new", *FLAGS])
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context(viewport={"width": 1100, "height": 760})
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def problems(context: BrowserContext) -> list[str]:
+    """What the browser complained about on the console; tests that expect trouble look elsewhere."""
+    found: list[str] = []
+    context.on("console", lambda message: found.append(message.text) if message.type == "error" else None)
+    context.on("weberror", lambda error: found.append(str(error.error)))
+    return found
+
+
+Open = Callable[..., Page]
+
+
+@pytest.fixture
+def open_page(context: BrowserContext, demo_server: LiveServer) -> Open:
+    def open_(query: str = "", wait: bool = True) -> Page:
+        page = context.new_page()
+        page.goto(f"{demo_server.url}/{query}")
+        if wait:
+            expect(page.locator("[data-state=ready]")).to_be_attached(timeout=READY_MS)
+        return page
+
+    return open_
+
+
+def _ask(page: Page, text: str) -> str:
+    """Send a message; the text of the finished answer."""
+    page.get_by_test_id("composer").fill(text)
+    page.get_by_test_id("composer").press("Enter")
+    expect(page.get_by_test_id("message-user").last).to_contain_text(text)
+    expect(page.locator("[data-state=ready]")).to_be_attached(timeout=READY_MS)
+    return page.get_by_test_id("message-assistant").last.inner_text()
+
+
+def _expected(question: str) -> str:
+    return next(str(case["text"]) for case in PARITY["cases"] if case["messages"][-1]["content"] == question)
+
+
+@pytest.mark.parametrize("device", ["wasm", "webgpu", "server"])
+def test_the_page_answers_on(open_page: Open, problems: list[str], device: str) -> None:
+    page = open_page(f"?device={device}")
+    assert page.locator("[data-device]").first.get_attribute("data-device") == device
+    answer = _ask(page, QUESTION)
+    assert _expected(QUESTION)[:60] in answer
+    assert "tokens/s" in page.get_by_test_id("message-assistant").last.inner_text()
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / f"answer-{device}.png")
+    assert problems == []
+
+
+@pytest.mark.parametrize("device", ["wasm", "webgpu"])
+def test_greedy_ids_are_those_of_the_server(open_page: Open, device: str) -> None:
+    page = open_page(f"?device={device}&debug=1")
+    for case in PARITY["cases"]:
+        got = page.evaluate(
+            "([messages, limit]) => window.localphiDebug.generateIds(messages, limit)",
+            [case["messages"], PARITY["max_tokens"]],
+        )
+        assert got["device"] == device
+        assert got["ids"] == case["ids"], case["messages"]
+        assert got["text"] == case["text"]
+
+
+def test_without_a_gpu_the_page_takes_wasm_with_threads(open_page: Open) -> None:
+    page = open_page("")
+    assert page.evaluate("crossOriginIsolated") is True
+    assert page.locator("[data-device]").first.get_attribute("data-device") == "wasm"
+
+
+def test_where_the_browser_can_do_nothing_the_server_answers(
+    context: BrowserContext, open_page: Open
+) -> None:
+    context.add_init_script(
+        "delete globalThis.WebAssembly; delete Navigator.prototype.gpu; delete globalThis.Worker;"
+    )
+    page = open_page("")
+    assert page.locator("[data-device]").first.get_attribute("data-device") == "server"
+    assert _expected(QUESTION)[:60] in _ask(page, QUESTION)
+
+
+def test_a_browser_without_a_file_system_keeps_the_model_in_memory(
+    context: BrowserContext, open_page: Open
+) -> None:
+    context.add_init_script("delete StorageManager.prototype.getDirectory;")
+    page = open_page("?device=wasm")
+    assert _expected(QUESTION)[:60] in _ask(page, QUESTION)
+
+
+def test_the_conversation_survives_a_reload(open_page: Open) -> None:
+    page = open_page("?device=wasm")
+    answer = _ask(page, QUESTION)
+    page.reload()
+    expect(page.locator("[data-state=ready]")).to_be_attached(timeout=READY_MS)
+    expect(page.get_by_test_id("message-user")).to_contain_text(QUESTION)
+    assert page.get_by_test_id("message-assistant").inner_text().split("\n")[0] == answer.split("\n")[0]
+
+
+def test_the_second_visit_takes_the_weights_from_the_browser(open_page: Open) -> None:
+    open_page("?device=wasm").close()
+    page = open_page("?device=wasm", wait=False)
+    fetched: list[str] = []
+    page.on("response", lambda response: fetched.append(response.url))
+    page.reload()
+    expect(page.locator("[data-state=ready]")).to_be_attached(timeout=READY_MS)
+    assert not [url for url in fetched if url.endswith("model.onnx.data")]
+
+
+def test_stop_keeps_what_was_said(open_page: Open, context: BrowserContext) -> None:
+    page = open_page("?device=server")
+    release: list[Any] = []
+    page.route("**/v1/chat/completions", release.append)
+    page.get_by_test_id("composer").fill(QUESTION)
+    page.get_by_test_id("send").click()
+    expect(page.locator("[data-state=generating]")).to_be_attached()
+    page.get_by_test_id("stop").click()
+    expect(page.locator("[data-state=ready]")).to_be_attached()
+    expect(page.get_by_test_id("message-user")).to_contain_text(QUESTION)
+    for route in release:
+        route.abort()
+
+
+def test_a_damaged_download_is_named_and_the_page_recovers(
+    context: BrowserContext, demo_server: LiveServer
+) -> None:
+    context.route("**/model.onnx.data", lambda route: route.fulfill(body=b"x" * 100))
+    page = context.new_page()
+    page.goto(f"{demo_server.url}/?device=wasm")
+    expect(page.locator("body")).to_contain_text("model.onnx.data", timeout=READY_MS)
+    context.unroute("**/model.onnx.data")
+    page.reload()
+    expect(page.locator("[data-state=ready]")).to_be_attached(timeout=READY_MS)
+    assert _expected(QUESTION)[:60] in _ask(page, QUESTION)
+
+
+def test_nothing_is_asked_of_anybody_else(
+    open_page: Open, context: BrowserContext, demo_server: LiveServer
+) -> None:
+    asked: list[str] = []
+    context.on("request", lambda request: asked.append(request.url))
+    page = open_page("?device=wasm")
+    _ask(page, QUESTION)
+    foreign = [url for url in asked if not url.startswith((demo_server.url, "blob:", "data:"))]
+    assert asked
+    assert foreign == []
+
+
+def test_the_page_fits_a_phone(browser: Browser, demo_server: LiveServer) -> None:
+    context = browser.new_context(viewport={"width": 360, "height": 640}, color_scheme="dark")
+    page = context.new_page()
+    page.goto(f"{demo_server.url}/?device=server")
+    expect(page.locator("[data-state=ready]")).to_be_attached(timeout=READY_MS)
+    _ask(page, QUESTION)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / "phone-dark.png")
+    context.close()
