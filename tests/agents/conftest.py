@@ -8,8 +8,9 @@ from contextlib import ExitStack
 import pytest
 
 from localphi.config import Settings
-from scripted_server import Script, ScriptedServer
 from serving import serving
+
+from .scripted_server import Script, ScriptedServer
 
 
 @pytest.fixture(scope="session")

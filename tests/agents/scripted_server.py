@@ -35,6 +35,13 @@ def answer(*texts: str) -> bytes:
     return b"".join(chunk(text) for text in ("", *texts)) + chunk(finish_reason="stop") + usage(3, 2) + DONE
 
 
+def free_port() -> int:
+    """A port where nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 class Connection:
     """The server's end of one connection, after it has read the request."""
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
+import re
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from typing import get_args
 
 import httpx
 import pytest
@@ -21,12 +22,24 @@ from localphi_agents import (
     Options,
     Reply,
     RequestRefused,
+    Role,
     ServerUnreachable,
     UnexpectedReply,
     Usage,
 )
 from localphi_agents.client import LocalphiClient
-from scripted_server import DONE, STREAM_HEAD, Connection, ScriptedServer, answer, chunk, event, usage
+
+from .scripted_server import (
+    DONE,
+    STREAM_HEAD,
+    Connection,
+    ScriptedServer,
+    answer,
+    chunk,
+    event,
+    free_port,
+    usage,
+)
 
 Serve = Callable[[Callable[[Connection], None]], ScriptedServer]
 
@@ -56,14 +69,8 @@ def client_refused(status: int, body: str, headers: dict[str, str] | None = None
     )
 
 
-async def collect(client: LocalphiClient, options: Options = Options()) -> list[Delta]:
-    return [delta async for delta in client.stream(HELLO, options)]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+async def collect(client: LocalphiClient) -> list[Delta]:
+    return [delta async for delta in client.stream(HELLO)]
 
 
 # ---- what is sent, what comes back
@@ -115,9 +122,12 @@ def test_base_url_may_be_given_with_v1(given: str) -> None:
     assert LocalphiClient(given).base_url == "http://localhost:1"
 
 
-def test_base_url_without_scheme_is_refused() -> None:
-    with pytest.raises(ValueError, match="must be like http://localhost:8000, but is 'localhost:8000'"):
-        LocalphiClient("localhost:8000")
+@pytest.mark.parametrize("given", ["localhost:8000", "http://", "http://localhost:99999", "http://[::1", ""])
+def test_base_url_of_no_server_is_refused(given: str) -> None:
+    with pytest.raises(
+        ValueError, match=f"must be like http://localhost:8000, but is {re.escape(repr(given))}"
+    ):
+        LocalphiClient(given)
 
 
 # ---- the real server
@@ -142,8 +152,7 @@ async def test_stop_texts_and_max_tokens_end_the_answer(echo_url: str) -> None:
 
 
 async def test_every_role_is_understood(echo_url: str) -> None:
-    roles = ("system", "developer", "user", "assistant", "tool")
-    messages = [Message(role, "word") for role in roles]
+    messages = [Message(role, "word") for role in get_args(Role)]
     assert (await LocalphiClient(echo_url).chat(messages)).usage == Usage(5, 1)
 
 
@@ -204,11 +213,10 @@ def test_the_default_port_needs_no_option() -> None:
 
 async def test_an_error_event_ends_the_stream_with_what_it_says() -> None:
     broken = event({"error": {"message": "The worker ended.", "type": "server_error", "code": "worker_died"}})
-    seen: list[str] = []
+    deltas = client_of(chunk("some"), broken).stream(HELLO)
+    assert (await anext(deltas)).text == "some"
     with pytest.raises(AnswerFailed, match=r"The worker ended\.") as failed:
-        async for delta in client_of(chunk("some"), broken).stream(HELLO):
-            seen.append(delta.text)
-    assert seen == ["some"]
+        await anext(deltas)
     assert (failed.value.kind, failed.value.param, failed.value.code) == ("server_error", None, "worker_died")
 
 
