@@ -153,3 +153,10 @@ def test_a_full_queue_is_429_with_retry_after(live_server: LiveServer) -> None:
     assert response.status_code == 429
     assert int(response.headers["Retry-After"]) > 0
     assert response.json()["error"]["code"] == "queue_full"
+
+
+def test_line_separators_of_unicode_do_not_break_an_event(client: FlaskClient) -> None:
+    response = client.post(URL, json=_body("a\u2028b\u0085c 日本語", stream=True))
+    assert response.text.isascii()
+    deltas = [json.loads(event)["choices"][0]["delta"] for event in _events(response.text)[:-1]]
+    assert "".join(delta.get("content", "") for delta in deltas) == "a\u2028b\u0085c 日本語"

@@ -13,5 +13,5 @@ MEDIA_TYPE = "text/event-stream; charset=utf-8"
 
 
 def data(document: Mapping[str, Any]) -> bytes:
-    """One event."""
-    return f"data: {json.dumps(document, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()
+    """One event, in ASCII: some clients take U+2028 and its like for the end of a line."""
+    return f"data: {json.dumps(document, separators=(',', ':'))}\n\n".encode()
