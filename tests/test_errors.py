@@ -18,6 +18,8 @@ EXAMPLES = [
     errors.EngineBusy(32, 2),
     errors.EngineFailed("broken"),
     errors.WorkerDied("localphi-demo", -9),
+    errors.EngineStopping(),
+    errors.RequestAbandoned(),
     errors.ServerStartFailed("Port 8000 is in use."),
 ]
 

@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "security": set(),
     "routes": VALUES | {"models", "engine", "security"},
     "__init__": {"config", "routes"},
-    "server": VALUES | {"__init__", "routes", "security"},
+    "server": VALUES | {"__init__", "engine", "routes", "security"},
     "toolchain": VALUES | {"models"},
     "cli": VALUES | {"models", "engine", "server", "doctor", "toolchain", "__init__"},
 }

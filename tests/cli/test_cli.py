@@ -48,7 +48,7 @@ def test_damage_is_named_and_repaired(home: Path, demo_copy: Path) -> None:
     code, output = _run("models", "verify", "localphi-demo")
     assert code == 1
     assert "tokenizer.json" in output
-    assert "localphi models repair localphi-demo" in output
+    assert f"localphi models repair {demo_copy}" in output
     assert "tokenizer.json is repaired" in _run("models", "repair", "localphi-demo")[1]
     assert "nothing to repair" in _run("models", "repair", "localphi-demo")[1]
 
@@ -73,6 +73,13 @@ def test_a_bad_environment_variable_is_named(home: Path, monkeypatch: pytest.Mon
     code, output = _run("models", "list")
     assert code == 1
     assert "LOCALPHI_THREADS" in output
+
+
+def test_a_home_that_cannot_be_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCALPHI_HOME", "~nobody-of-that-name/x")
+    code, output = _run("models", "list")
+    assert code == 1
+    assert "LOCALPHI_HOME" in output
 
 
 def test_only_loopback_addresses_are_served(home: Path) -> None:

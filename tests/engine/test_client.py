@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +13,14 @@ import pytest
 from localphi.chat import ChatRequest, Chunk, Finished, Message, Usage
 from localphi.config import DEMO_MODEL
 from localphi.engine.base import WorkerSpec
-from localphi.engine.client import EngineClient
-from localphi.errors import ContextLengthExceeded, EngineBusy, WorkerDied
+from localphi.engine.client import EngineClient, Places
+from localphi.errors import (
+    ContextLengthExceeded,
+    EngineBusy,
+    EngineStopping,
+    RequestAbandoned,
+    WorkerDied,
+)
 
 LONG = "word " * 1000
 
@@ -24,10 +29,15 @@ def _ask(text: str, **options: object) -> ChatRequest:
     return ChatRequest((Message("user", text),), **options)  # type: ignore[arg-type]
 
 
+def _spec(folder: Path) -> WorkerSpec:
+    return WorkerSpec(
+        DEMO_MODEL, folder, bundled=False, backend="echo", threads=1, max_active=4, kv_budget_bytes=2**30
+    )
+
+
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[EngineClient]:
-    spec = WorkerSpec(DEMO_MODEL, tmp_path, bundled=False, backend="echo", threads=1, max_active=4)
-    client = EngineClient(spec, max_requests=2)
+    client = EngineClient(_spec(tmp_path), Places(2))
     yield client
     client.close()
 
@@ -82,22 +92,61 @@ def test_a_killed_worker_ends_its_answer_with_an_error_and_the_next_request_work
     assert engine.worker_pid not in (None, pid)
 
 
-def test_a_worker_killed_while_nobody_asks_is_replaced(engine: EngineClient) -> None:
-    with engine.submit(_ask("one")) as answer:
-        list(answer)
+def test_a_worker_killed_while_nobody_asks_costs_the_next_request_nothing(engine: EngineClient) -> None:
+    for text in ("one", "two", "three"):
+        with engine.submit(_ask(text)) as answer:
+            assert isinstance(list(answer)[-1], Finished)
+        assert engine.worker_pid is not None
+        os.kill(engine.worker_pid, signal.SIGKILL)
+
+
+def test_a_request_that_nobody_waits_for_gives_its_place_back(engine: EngineClient) -> None:
+    engine.submit(_ask("one")).close()
     pid = engine.worker_pid
     assert pid is not None
-    os.kill(pid, signal.SIGKILL)
-    deadline = time.monotonic() + 10
-    while engine.worker_pid is not None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    with engine.submit(_ask("two")) as answer:
-        assert isinstance(list(answer)[-1], Finished)
+    os.kill(pid, signal.SIGSTOP)  # stands for a model that takes long to load
+    try:
+        with pytest.raises(RequestAbandoned):
+            engine.submit(_ask("two"), gone=lambda: True)
+        assert engine.held == 0
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_places_are_shared_by_all_models_of_a_server(tmp_path: Path) -> None:
+    places = Places(1)
+    left, right = EngineClient(_spec(tmp_path), places), EngineClient(_spec(tmp_path), places)
+    answer = left.submit(_ask(LONG))
+    with pytest.raises(EngineBusy):
+        right.submit(_ask("hello"))
+    answer.close()
+    with right.submit(_ask("hello")) as other:
+        list(other)
+    left.close()
+    right.close()
+
+
+def test_every_place_comes_back_when_a_worker_dies(engine: EngineClient) -> None:
+    for _ in range(3):
+        answers = [engine.submit(_ask(LONG)), engine.submit(_ask(LONG))]
+        assert engine.worker_pid is not None
+        os.kill(engine.worker_pid, signal.SIGKILL)
+        for answer in answers:
+            with pytest.raises(WorkerDied):
+                list(answer)
+
+
+def test_a_closed_engine_says_that_the_server_is_stopping(engine: EngineClient) -> None:
+    answer = engine.submit(_ask(LONG))
+    engine.close()
+    with pytest.raises(EngineStopping):
+        list(answer)
+    with pytest.raises(EngineStopping):
+        engine.submit(_ask("again"))
 
 
 def test_many_threads_may_ask(tmp_path: Path) -> None:
-    spec = WorkerSpec(DEMO_MODEL, tmp_path, bundled=False, backend="echo", threads=1, max_active=4)
-    engine = EngineClient(spec, max_requests=64)
+    engine = EngineClient(_spec(tmp_path), Places(64))
     texts: dict[int, str] = {}
 
     def ask(number: int) -> None:

@@ -22,7 +22,7 @@ QUESTION = ChatRequest((Message("user", "What is localphi?"),), max_tokens=40)
 
 @pytest.fixture(scope="module")
 def backend() -> GeneratorBackend:
-    return GeneratorBackend(DEMO, load_manifest(DEMO), threads=2, max_active=2)
+    return GeneratorBackend(DEMO, load_manifest(DEMO), threads=2, max_active=2, kv_budget_bytes=2**30)
 
 
 def _run(backend: GeneratorBackend, *requests: ChatRequest) -> list[tuple[str, list[int], Finished]]:
@@ -116,6 +116,43 @@ def test_a_model_without_tool_turns_refuses_them(tmp_path: Path) -> None:
     manifest = load_manifest(DEMO)
     roles = {role: pair for role, pair in manifest.prompt_format.roles.items() if role != "tool"}
     plain = replace(manifest, prompt_format=replace(manifest.prompt_format, roles=roles))
-    backend = GeneratorBackend(DEMO, plain, threads=1, max_active=1)
+    backend = GeneratorBackend(DEMO, plain, threads=1, max_active=1, kv_budget_bytes=2**30)
     with pytest.raises(InvalidRequest, match="no 'tool' turns"):
         backend.submit(1, ChatRequest((Message("user", "a"), Message("tool", "42"))))
+
+
+def test_answers_wait_for_their_share_of_the_kv_budget() -> None:
+    manifest = load_manifest(DEMO)
+    per_token = manifest.variants["server-cpu"].kv_bytes_per_token
+    backend = GeneratorBackend(DEMO, manifest, threads=1, max_active=4, kv_budget_bytes=100 * per_token)
+    for number in range(2):
+        backend.submit(number, replace(QUESTION, max_tokens=60))
+    order = []
+    while backend.busy:
+        order += [number for number, _ in backend.step()]
+    assert order == sorted(order), "the second answer began before the first gave its cache back"
+    assert set(order) == {0, 1}
+
+
+def test_the_context_is_never_longer_than_the_kv_budget() -> None:
+    manifest = load_manifest(DEMO)
+    per_token = manifest.variants["server-cpu"].kv_bytes_per_token
+    backend = GeneratorBackend(DEMO, manifest, threads=1, max_active=4, kv_budget_bytes=50 * per_token)
+    with pytest.raises(ContextLengthExceeded, match="50"):
+        backend.submit(0, ChatRequest((Message("user", " a" * 60),)))
+
+
+@pytest.mark.parametrize("text", ["a\0b", "half \ud800 pair", "\0"])
+def test_text_that_is_no_text_does_not_cut_the_prompt(backend: GeneratorBackend, text: str) -> None:
+    with_it = backend.submit(0, ChatRequest((Message("user", text + " c d e"),), max_tokens=1))
+    without = backend.submit(1, ChatRequest((Message("user", " c d e"),), max_tokens=1))
+    assert with_it.prompt_tokens >= without.prompt_tokens
+    while backend.busy:
+        backend.step()
+
+
+def test_a_top_k_beyond_the_vocabulary_is_no_limit(backend: GeneratorBackend) -> None:
+    ((_, ids, _),) = _run(
+        backend, replace(QUESTION, sampling=Sampling(1.0, top_k=100_000, seed=1), max_tokens=3)
+    )
+    assert ids

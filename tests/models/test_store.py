@@ -50,6 +50,16 @@ def test_a_missing_folder_is_told_by_its_path(tmp_path: Path) -> None:
         ModelStore(tmp_path).pin(str(tmp_path / "gone"))
 
 
+def test_a_broken_folder_hides_nothing_but_itself(tmp_path: Path) -> None:
+    broken = tmp_path / "models" / "bad"
+    broken.mkdir(parents=True)
+    (broken / MANIFEST_NAME).write_text("[" * 100_000, encoding="utf-8")
+    store = ModelStore(tmp_path)
+    assert [folder.id for folder in store.folders()] == ["localphi-demo"]
+    with pytest.raises(ModelFolderInvalid):
+        store.get("bad")
+
+
 def test_a_folder_that_is_no_model_is_told_apart_from_a_missing_one(tmp_path: Path) -> None:
     with pytest.raises(ModelFolderInvalid):
         ModelStore(tmp_path).pin(str(tmp_path))
@@ -67,7 +77,7 @@ def test_a_flipped_byte_is_found_and_repaired(tmp_path: Path, demo_copy: Path) -
     _flip(demo_copy / "model.onnx.data")
     (problem,) = find_damage(folder)
     assert problem.file == "model.onnx.data"
-    assert "localphi models repair localphi-demo" in problem.message
+    assert f"localphi models repair {demo_copy}" in problem.message
     assert store.repair(folder) == ["model.onnx.data"]
     assert find_damage(folder) == []
     assert sorted(path.name for path in demo_copy.iterdir()) == sorted(path.name for path in DEMO.iterdir())

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
+import httpx
 import pytest
 from flask.testing import FlaskClient
+
+from localphi.models.manifest import load_manifest
+from localphi.routes.schema import parse_body
+from serving import DEMO, LiveServer
 
 URL = "/v1/chat/completions"
 HELLO = [{"role": "user", "content": "hello"}]
@@ -49,6 +55,7 @@ def test_a_body_that_is_no_json_object_is_refused(client: FlaskClient, data: byt
         ({"temperature": -0.1}, "temperature"),
         ({"temperature": "hot"}, "temperature"),
         ({"temperature": float("nan")}, "temperature"),
+        ({"temperature": 10**400}, "temperature"),
         ({"top_p": 0}, "top_p"),
         ({"top_p": 1.5}, "top_p"),
         ({"top_k": -1}, "top_k"),
@@ -79,6 +86,12 @@ def test_a_wrong_field_is_named(client: FlaskClient, fields: dict[str, Any], par
         ("presence_penalty", 0.5),
         ("frequency_penalty", 0.5),
         ("n", 2),
+        ("n", True),
+        ("presence_penalty", False),
+        ("repetition_penalty", 1.1),
+        ("min_p", 0.1),
+        ("modalities", ["audio"]),
+        ("function_call", {"name": "f"}),
     ],
 )
 def test_what_no_backend_can_do_is_refused_by_name(client: FlaskClient, name: str, value: Any) -> None:
@@ -108,13 +121,23 @@ def test_a_prompt_longer_than_the_context_is_400_with_both_numbers(client: Flask
     assert "2048" in error["message"]
 
 
-def test_a_body_over_the_limit_is_refused(client: FlaskClient) -> None:
-    response = client.post(URL, data=b"x" * (4 * 1024 * 1024 + 1))
+def test_a_body_over_the_limit_is_refused(live_server: LiveServer) -> None:
+    response = httpx.post(live_server.url + URL, content=b"x" * (4 * 1024 * 1024 + 1))
     assert response.status_code == 413
-    assert response.get_json()["error"]["type"] == "invalid_request_error"
+    assert response.json()["error"]["type"] == "invalid_request_error"
 
 
 def test_unknown_paths_and_methods_answer_with_an_error_object(client: FlaskClient) -> None:
     assert client.get("/nope").get_json()["error"]["message"]
-    assert client.get(URL).status_code in (404, 405)
-    assert client.post("/v1/embeddings").get_json()["error"]["message"]
+    assert client.get("/" + "a" * 300).status_code == 404
+    refused = client.post("/v1/embeddings")
+    assert refused.get_json()["error"]["message"]
+    assert "GET" in refused.headers["Allow"]
+
+
+def test_top_k_0_means_no_limit_whatever_the_model_prefers() -> None:
+    manifest = load_manifest(DEMO)
+    choosy = replace(manifest, sampling=replace(manifest.sampling, top_k=40))
+    body = {"messages": HELLO}
+    assert parse_body(json.dumps(body).encode()).to_request(choosy).sampling.top_k == 40
+    assert parse_body(json.dumps({**body, "top_k": 0}).encode()).to_request(choosy).sampling.top_k == 0

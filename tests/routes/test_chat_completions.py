@@ -12,6 +12,9 @@ import pytest
 from flask.testing import FlaskClient
 from openai import OpenAI
 
+from localphi.chat import ChatRequest, Chunk, Message
+from localphi.errors import RequestAbandoned
+from localphi.routes.openai_api import _Wire
 from serving import LiveServer
 
 URL = "/v1/chat/completions"
@@ -143,8 +146,6 @@ def test_the_official_client_gets_typed_errors(demo_server: LiveServer) -> None:
 
 def test_a_full_queue_is_429_with_retry_after(live_server: LiveServer) -> None:
     engine = live_server.engines.get("localphi-demo")
-    from localphi.chat import ChatRequest, Message
-
     long = ChatRequest((Message("user", "word " * 1900),))
     answers = [engine.submit(long) for _ in range(32)]
     response = httpx.post(live_server.url + URL, json=_body("hello"))
@@ -160,3 +161,34 @@ def test_line_separators_of_unicode_do_not_break_an_event(client: FlaskClient) -
     assert response.text.isascii()
     deltas = [json.loads(event)["choices"][0]["delta"] for event in _events(response.text)[:-1]]
     assert "".join(delta.get("content", "") for delta in deltas) == "a\u2028b\u0085c 日本語"
+
+
+def test_a_whole_answer_is_given_up_as_soon_as_the_client_has_left() -> None:
+    asked = iter([False, False, True])
+    answer = _Endless()
+    with pytest.raises(RequestAbandoned):
+        _Wire("localphi-demo", answer).completion(lambda: next(asked))  # type: ignore[arg-type]
+    assert (answer.given, answer.closed) == (3, True)
+
+
+class _Endless:
+    """An answer that never ends."""
+
+    def __init__(self) -> None:
+        self.given, self.closed = 0, False
+
+    def next(self, timeout_s: float) -> Chunk:
+        self.given += 1
+        return Chunk("x", (1,))
+
+    def __enter__(self) -> _Endless:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.closed = True
+
+
+def test_text_that_is_no_unicode_is_answered(demo_server: LiveServer) -> None:
+    body = _body("What is \ud800 localphi\0?", max_tokens=4)
+    response = httpx.post(demo_server.url + URL, content=json.dumps(body), timeout=60)
+    assert response.status_code == 200

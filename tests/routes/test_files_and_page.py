@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import mimetypes
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,7 +32,14 @@ def test_a_range_resumes_a_download(client: FlaskClient) -> None:
 
 
 def test_a_range_behind_the_end_is_416(client: FlaskClient) -> None:
-    assert client.get(FILE, headers={"Range": "bytes=99999999999-"}).status_code == 416
+    response = client.get(FILE, headers={"Range": "bytes=99999999999-"})
+    assert response.status_code == 416
+    assert response.headers["Content-Range"].startswith("bytes */")
+
+
+@pytest.mark.parametrize("value", ["bytes=0-0,-1", "lines=1-2", "bytes=abc"])
+def test_ranges_that_are_not_understood_are_passed_over(client: FlaskClient, value: str) -> None:
+    assert client.get(FILE, headers={"Range": value}).status_code == 200
 
 
 def test_if_range_with_another_version_gives_the_whole_file(client: FlaskClient) -> None:
@@ -87,7 +95,10 @@ def test_hashed_assets_are_kept_for_ever_and_the_page_is_not(echo_settings: Sett
     assert client.get("/").headers["Cache-Control"] == "no-cache"
 
 
-def test_wasm_and_modules_have_the_types_browsers_insist_on(echo_settings: Settings, tmp_path: Path) -> None:
+def test_wasm_and_modules_have_the_types_browsers_insist_on(
+    echo_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(mimetypes.types_map, ".js", "text/plain")  # as some programs leave it on Windows
     for name in ("a.wasm", "a.mjs", "a.js", "a.svg"):
         (tmp_path / name).write_bytes(b"")
     client = _page_client(echo_settings, tmp_path)
@@ -109,3 +120,11 @@ def test_a_path_out_of_the_page_folder_is_404(echo_settings: Settings, tmp_path:
     client = _page_client(echo_settings, tmp_path / "page")
     for path in ("/../secret", "/%2e%2e/secret", "/..%2fsecret"):
         assert client.get(path).status_code == 404
+
+
+def test_a_link_out_of_the_model_folder_is_not_followed(demo_copy: Path, echo_settings: Settings) -> None:
+    (demo_copy / "tokenizer.json").unlink()
+    (demo_copy / "tokenizer.json").symlink_to(demo_copy.parent.parent / "secret")
+    (demo_copy.parent.parent / "secret").write_text("s", encoding="utf-8")
+    client = _page_client(echo_settings, demo_copy)
+    assert client.get("/models/localphi-demo/tokenizer.json").status_code == 404

@@ -21,7 +21,7 @@ def test_a_name_that_was_rebound_to_this_machine_is_refused(client: FlaskClient,
     "path", ["/", "/v1/models", "/v1/chat/completions", "/models/localphi-demo/model.onnx"]
 )
 @pytest.mark.parametrize(
-    "origin", ["https://evil.example", "null", "http://localhost:1", "http://localhost:8000.x"]
+    "origin", ["https://evil.example", "null", "http://[", "http://localhost:1", "http://localhost:8000.x"]
 )
 def test_other_sites_may_not_use_any_route(client: FlaskClient, path: str, origin: str) -> None:
     headers = {"Host": "localhost:8000", "Origin": origin}

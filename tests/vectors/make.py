@@ -79,7 +79,7 @@ def parity_vectors() -> dict[str, Any]:
     disable_telemetry()
     from localphi.engine.generator import GeneratorBackend
 
-    backend = GeneratorBackend(DEMO, load_manifest(DEMO), threads=2, max_active=1)
+    backend = GeneratorBackend(DEMO, load_manifest(DEMO), threads=2, max_active=1, kv_budget_bytes=2**30)
     return {
         "model": "localphi-demo",
         "max_tokens": MAX_TOKENS,

@@ -15,6 +15,7 @@ from typing import Literal
 import platformdirs
 
 DEMO_MODEL = "localphi-demo"
+MAX_THREADS = 256
 BackendName = Literal["generator", "echo"]
 
 
@@ -57,8 +58,9 @@ class Settings:
     """Everything the server needs to know, passed in and never looked up again.
 
     model: id in the store, or path of a model folder; answers requests that name no model.
-    max_requests: requests a model may hold, running and waiting; more are answered 429.
+    max_requests: requests the server may hold, running and waiting; more are answered 429.
     max_active: requests a model works on at the same time.
+    kv_budget_bytes: memory that the KV caches of one model may take together. Bounds the context, too.
     """
 
     home: Path = field(default_factory=_default_home)
@@ -69,22 +71,30 @@ class Settings:
     threads: int = field(default_factory=available_threads)
     max_requests: int = 32
     max_active: int = 4
+    kv_budget_bytes: int = 4 * 1024**3
     page_dir: Path = field(default_factory=default_page_dir)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None, /, **overrides: object) -> Settings:
-        """Settings with LOCALPHI_* applied, then `overrides` that are not None."""
+        """Settings with LOCALPHI_* applied, then `overrides` that are not None. Raises ValueError."""
         environ = os.environ if environ is None else environ
         values: dict[str, object] = {}
         if home := environ.get("LOCALPHI_HOME"):
-            values["home"] = Path(home).expanduser()
+            values["home"] = _folder("LOCALPHI_HOME", home)
         if threads := environ.get("LOCALPHI_THREADS"):
-            values["threads"] = _positive_int("LOCALPHI_THREADS", threads)
+            values["threads"] = _thread_count("LOCALPHI_THREADS", threads)
         values.update({name: value for name, value in overrides.items() if value is not None})
         return cls(**values)  # type: ignore[arg-type]
 
 
-def _positive_int(name: str, text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise ValueError(f"{name} must be a whole number of at least 1, but is {text!r}.")
+def _folder(name: str, text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:  # ~somebody who is not known here
+        raise ValueError(f"{name} must be a folder, but is {text!r}: {error}") from error
+
+
+def _thread_count(name: str, text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_THREADS:
+        raise ValueError(f"{name} must be a whole number from 1 to {MAX_THREADS}, but is {text!r}.")
     return int(text)

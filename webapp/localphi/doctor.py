@@ -62,8 +62,14 @@ def find_browsers(folders: Iterable[Path] | None = None) -> dict[str, Path]:
 
 
 def _runtime() -> Finding:
-    versions = (f"{name} {importlib.metadata.version(name)}" for name in ("onnxruntime", "onnxruntime-genai"))
-    return Finding("runtime", True, ", ".join(versions), needed=True)
+    import onnxruntime
+
+    try:
+        genai = importlib.metadata.version("onnxruntime-genai")
+    except importlib.metadata.PackageNotFoundError:
+        return Finding("runtime", False, "onnxruntime-genai is missing: install localphi again", needed=True)
+    detail = f"onnxruntime {onnxruntime.__version__}, onnxruntime-genai {genai}"
+    return Finding("runtime", True, detail, needed=True)
 
 
 def _providers() -> Finding:

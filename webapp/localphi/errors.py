@@ -10,6 +10,8 @@
     ├── EngineBusy                the queue is full; `retry_after_s` says when to come back
     ├── EngineFailed              the runtime refused or broke while working on this request
     ├── WorkerDied                the worker process ended while it had this request
+    ├── EngineStopping            the server is being stopped
+    ├── RequestAbandoned          nobody waits for the answer any more
     └── ServerStartFailed         the address cannot be served (port in use, not a loopback address)
 
 Errors travel between processes, so each one is rebuilt from its constructor arguments (`args`).
@@ -87,7 +89,7 @@ class ModelFolderInvalid(LocalphiError):
 
 
 class ModelDamaged(LocalphiError):
-    """args: model id, file name, what is wrong with it, the command that repairs it."""
+    """args: model id, file name, what is wrong with it, how to repair it (a sentence)."""
 
     def __init__(self, model: str, file: str, problem: str, repair: str) -> None:
         super().__init__(model, file, problem, repair)
@@ -95,10 +97,7 @@ class ModelDamaged(LocalphiError):
 
     @property
     def message(self) -> str:
-        return (
-            f"The file {self.file} of model '{self.model}' is damaged: {self.problem}. "
-            f"Repair it with: {self.repair}"
-        )
+        return f"The file {self.file} of model '{self.model}' is damaged: {self.problem}. {self.repair}"
 
 
 class EngineBusy(LocalphiError):
@@ -131,6 +130,22 @@ class WorkerDied(LocalphiError):
             f"The worker process of model '{model}' ended unexpectedly (exit code {exit_code}). "
             "It starts again with the next request."
         )
+
+
+class EngineStopping(LocalphiError):
+    """args: none."""
+
+    @property
+    def message(self) -> str:
+        return "The server is stopping."
+
+
+class RequestAbandoned(LocalphiError):
+    """args: none."""
+
+    @property
+    def message(self) -> str:
+        return "The client left before the answer was complete."
 
 
 class ServerStartFailed(LocalphiError):

@@ -59,7 +59,7 @@ def _refusal(environ: WSGIEnvironment) -> str | None:
     if _hostname(host) not in LOOPBACK_NAMES:
         return f"This server answers on localhost only, but was asked as '{host}'."
     origin = environ.get("HTTP_ORIGIN")
-    if origin is not None and urlsplit(str(origin)).netloc != host:
+    if origin is not None and _address(str(origin)) != host:
         return f"Pages of '{origin}' may not use this server; only its own page may."
     return None
 
@@ -67,6 +67,14 @@ def _refusal(environ: WSGIEnvironment) -> str | None:
 def _hostname(host: str) -> str:
     try:
         return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _address(origin: str) -> str:
+    """Host and port of an origin, empty for `null` and whatever else is none."""
+    try:
+        return urlsplit(origin).netloc
     except ValueError:
         return ""
 

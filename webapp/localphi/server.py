@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import errno
+import signal
 import socket
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import waitress
 
 from localphi import create_app
 from localphi.config import Settings
+from localphi.engine.client import Engines
 from localphi.errors import ServerStartFailed
 from localphi.routes import MAX_BODY_BYTES
 from localphi.security import LOOPBACK_NAMES
 
+_LARGER_BYTES = 64 * 1024  # so that a large body is refused by Flask, with our error object
 _SPARE_THREADS = 8  # page, files and health stay quick while every answer is streaming
 
 
@@ -29,15 +33,27 @@ def serve(settings: Settings, on_ready: Callable[[str], object]) -> None:
             f"but is '{settings.host}'. To share it, put a proxy with authentication in front."
         )
     app = create_app(settings)
-    engines = app.extensions["localphi"]
+    engines: Engines = app.extensions["localphi"]
     server = bind(app, settings)
     try:
+        _stop_on_signals(engines)
         engines.start_default()
         on_ready(page_url(settings.host, server.effective_port))
         server.run()
     finally:
         server.close()
         engines.close()
+
+
+def _stop_on_signals(engines: Engines) -> None:
+    """Ctrl-C and SIGTERM end the answers first: waitress would wait 5 s for the threads that write them."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        engines.close()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
 
 
 def bind(app: Any, settings: Settings) -> Any:
@@ -49,7 +65,7 @@ def bind(app: Any, settings: Settings) -> Any:
         threads=threads,
         connection_limit=max(100, threads * 2),
         channel_request_lookahead=1,  # notices a client that leaves during a silent prefill
-        max_request_body_size=MAX_BODY_BYTES,
+        max_request_body_size=MAX_BODY_BYTES + _LARGER_BYTES,
         clear_untrusted_proxy_headers=True,
         ident=None,
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from io import TextIOWrapper
+
 import click
 
 from localphi import __version__
@@ -15,13 +18,17 @@ __all__ = ["main"]
 
 
 class _Commands(click.Group):
-    """Prints our errors as one sentence and leaves with 1, instead of a traceback."""
+    """Prints errors as one sentence and leaves with 1, instead of a traceback."""
 
     def invoke(self, context: click.Context) -> object:
         try:
             return super().invoke(context)
         except LocalphiError as error:
             raise click.ClickException(error.message) from error
+        except BrokenPipeError:
+            raise  # click ends quietly, as when piped into head
+        except OSError as error:  # a folder that may not be read, a full disk
+            raise click.ClickException(str(error)) from error
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -31,6 +38,9 @@ def main() -> None:
 
     Start with `localphi serve --open`.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a console of few characters must not end an answer
+            stream.reconfigure(errors="replace")
 
 
 for _command in (serve, chat, models, doctor):

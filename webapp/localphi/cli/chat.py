@@ -5,12 +5,19 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
 
 from localphi.chat import ChatRequest, Chunk, Finished, Message, Sampling
 from localphi.cli.options import model_option, settings_from
-from localphi.errors import ContextLengthExceeded
+from localphi.errors import LocalphiError
+
+if TYPE_CHECKING:
+    from localphi.engine.client import Answer
+
+Ask = Callable[[list[Message]], tuple[str, bool]]
+_INTERRUPTED = 130  # as shells count a program that Ctrl-C ended
 
 
 @click.command()
@@ -47,13 +54,12 @@ def chat(
     engines = Engines(store, settings)
     engine = engines.get(folder.id)
 
-    def ask(messages: list[Message]) -> str:
-        with engine.submit(ChatRequest(tuple(messages), sampling, max_tokens)) as answer:
-            return _print_answer(iter(answer))
+    def ask(messages: list[Message]) -> tuple[str, bool]:
+        return _print_answer(lambda: engine.submit(ChatRequest(tuple(messages), sampling, max_tokens)))
 
     try:
         if question:
-            ask([Message("user", " ".join(question))])
+            _ask_once(ask, " ".join(question))
         else:
             engine.start()
             click.echo(f"{folder.manifest.name}: {folder.manifest.description}")
@@ -63,7 +69,7 @@ def chat(
         engines.close()
 
 
-def _converse(ask: Callable[[list[Message]], str]) -> None:
+def _converse(ask: Ask) -> None:
     messages: list[Message] = []
     while True:
         try:
@@ -77,19 +83,27 @@ def _converse(ask: Callable[[list[Message]], str]) -> None:
             messages.clear()
         elif text:
             try:
-                reply = ask([*messages, Message("user", text)])
-            except ContextLengthExceeded as error:
+                reply, _ = ask([*messages, Message("user", text)])
+            except LocalphiError as error:
                 click.echo(f"{error.message} (/new starts over)", err=True)
                 continue
             messages += [Message("user", text), Message("assistant", reply)]
 
 
-def _print_answer(items: object) -> str:
-    """Write the answer as it comes; gives its text, also when Ctrl-C cuts it short."""
+def _ask_once(ask: Ask, question: str) -> None:
+    _, complete = ask([Message("user", question)])
+    if not complete:
+        raise SystemExit(_INTERRUPTED)
+
+
+def _print_answer(submit: Callable[[], Answer]) -> tuple[str, bool]:
+    """Write the answer as it comes; gives its text, and whether it is complete: Ctrl-C cuts it short."""
     started, first = time.perf_counter(), 0.0
     text = ""
+    answer = None
     try:
-        for item in items:  # type: ignore[attr-defined]
+        answer = submit()
+        for item in answer:
             first = first or time.perf_counter()
             if isinstance(item, Chunk):
                 text += item.text
@@ -99,7 +113,11 @@ def _print_answer(items: object) -> str:
                 _print_speed(first - started, time.perf_counter() - first, item.usage.completion_tokens)
     except KeyboardInterrupt:
         click.secho("\n(stopped)", dim=True, err=True)
-    return text
+        return text, False
+    finally:
+        if answer is not None:
+            answer.close()
+    return text, True
 
 
 def _print_speed(ttft_s: float, decode_s: float, tokens: int) -> None:

@@ -8,6 +8,7 @@ import webbrowser
 import click
 
 from localphi.cli.options import model_option, settings_from
+from localphi.config import MAX_THREADS
 
 
 @click.command()
@@ -17,7 +18,9 @@ from localphi.cli.options import model_option, settings_from
 )
 @model_option
 @click.option(
-    "--threads", type=click.IntRange(1, 256), help="Threads the model computes with. [default: every core]"
+    "--threads",
+    type=click.IntRange(1, MAX_THREADS),
+    help="Threads the model computes with. [default: every core]",
 )
 @click.option("--open", "open_page", is_flag=True, help="Open the page in the browser.")
 def serve(

@@ -58,6 +58,7 @@ class WorkerSpec:
     backend: BackendName
     threads: int
     max_active: int
+    kv_budget_bytes: int
 
 
 # Client to worker.

@@ -12,8 +12,11 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import queue
+import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from types import TracebackType
 
@@ -21,31 +24,61 @@ from localphi.chat import ChatRequest, Chunk, Finished
 from localphi.config import Settings, disable_telemetry
 from localphi.engine import worker
 from localphi.engine.base import Admitted, Cancel, Event, Failed, Loaded, LoadFailed, Sent, Submit, WorkerSpec
-from localphi.errors import EngineBusy, EngineFailed, WorkerDied
+from localphi.errors import EngineBusy, EngineFailed, EngineStopping, RequestAbandoned, WorkerDied
 from localphi.models.store import ModelFolder, ModelStore
 
 RETRY_AFTER_S = 2
 _JOIN_TIMEOUT_S = 5.0
+_POLL_S = 0.5  # how often a waiting thread looks whether it is still wanted; Windows needs it for Ctrl-C
+
+Gone = Callable[[], bool]
+
+
+def _never() -> bool:
+    return False
+
+
+class Places:
+    """How many requests a server may hold, over all of its models."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._taken = 0
+
+    def take(self) -> None:
+        """Raises EngineBusy when every place is taken."""
+        with self._lock:
+            if self._taken >= self._limit:
+                raise EngineBusy(self._taken, RETRY_AFTER_S)
+            self._taken += 1
+
+    def give_back(self, places: int = 1) -> None:
+        with self._lock:
+            self._taken -= places
 
 
 class _Worker:
     """One worker process, the pipe to it, and the thread that hands its events to the waiting answers."""
 
-    def __init__(self, spec: WorkerSpec) -> None:
+    def __init__(self, spec: WorkerSpec, places: Places) -> None:
         disable_telemetry()  # the child imports onnxruntime with the environment it inherits
         context = multiprocessing.get_context("spawn")
         self._spec = spec
+        self._places = places
         self._pipe: Connection
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
             target=worker.main, args=(theirs, spec), name=f"localphi-{spec.model}", daemon=True
         )
-        self._process.start()
+        with _interrupts_blocked():
+            self._process.start()
         theirs.close()
         self._sending = threading.Lock()
         self._waiting: dict[int, queue.SimpleQueue[Event]] = {}
         self._lock = threading.Lock()
         self._over: Failed | None = None
+        self._stopping = False
         self._reader = threading.Thread(target=self._read, name=f"localphi-{spec.model}-events", daemon=True)
         self._reader.start()
 
@@ -63,19 +96,31 @@ class _Worker:
         return len(self._waiting)
 
     def register(self, request_id: int) -> queue.SimpleQueue[Event]:
-        """Where the events of this request will arrive. An ended worker answers with its failure at once."""
+        """Where the events of this request will arrive. An ended worker answers with its failure at once.
+
+        Raises EngineBusy when the server holds as many requests as it may.
+        """
         events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         with self._lock:
-            if self._over is None:
-                self._waiting[request_id] = events
-            else:
+            if self._over is not None:
                 events.put(self._over)
+                return events
+            self._places.take()
+            self._waiting[request_id] = events
         return events
 
     def forget(self, request_id: int) -> bool:
         """Stop listening; True if the request was still being listened to."""
         with self._lock:
-            return self._waiting.pop(request_id, None) is not None
+            if self._waiting.pop(request_id, None) is None:
+                return False
+        self._places.give_back()
+        return True
+
+    def abandon(self, request_id: int) -> None:
+        """Stop listening, and let the worker drop the request."""
+        if self.forget(request_id):
+            self.send(Cancel(request_id))
 
     def send(self, command: Submit | Cancel) -> None:
         """Best effort: when the process has ended, the reader tells every waiting answer."""
@@ -86,6 +131,8 @@ class _Worker:
             return
 
     def close(self) -> None:
+        """End the process. Answers still at work end with EngineStopping."""
+        self._stopping = True
         self._process.terminate()
         self._process.join(_JOIN_TIMEOUT_S)
         self._reader.join(_JOIN_TIMEOUT_S)
@@ -104,7 +151,8 @@ class _Worker:
                         pass
         except (EOFError, OSError):
             self._process.join(_JOIN_TIMEOUT_S)
-            self._end(failed or Failed(WorkerDied(self._spec.model, self._process.exitcode)))
+            died = WorkerDied(self._spec.model, self._process.exitcode)
+            self._end(failed or Failed(EngineStopping() if self._stopping else died))
 
     def _deliver(self, request_id: int, event: Event) -> None:
         with self._lock:
@@ -116,6 +164,7 @@ class _Worker:
         with self._lock:
             self._over = failed
             waiting, self._waiting = self._waiting, {}
+        self._places.give_back(len(waiting))
         for events in waiting.values():
             events.put(failed)
 
@@ -134,7 +183,7 @@ class Answer:
         self._events = events
         self.prompt_tokens = prompt_tokens
 
-    def next(self, timeout_s: float | None = None) -> Chunk | Finished | None:
+    def next(self, timeout_s: float) -> Chunk | Finished | None:
         """The next item, or None when nothing came in time. Raises what ended the answer early."""
         try:
             event = self._events.get(timeout=timeout_s)
@@ -154,16 +203,15 @@ class Answer:
 
     def __iter__(self) -> Iterator[Chunk | Finished]:
         while True:
-            item = self.next()
-            assert item is not None  # without a timeout next() never gives up
-            yield item
+            item = self.next(_POLL_S)
+            if item is not None:
+                yield item
             if isinstance(item, Finished):
                 return
 
     def close(self) -> None:
         """Free the place of this answer; cancels it unless it is over. May be called twice."""
-        if self._worker.forget(self._request_id):
-            self._worker.send(Cancel(self._request_id))
+        self._worker.abandon(self._request_id)
 
     def __enter__(self) -> Answer:
         return self
@@ -177,12 +225,13 @@ class Answer:
 class EngineClient:
     """One model: starts its worker when it is first needed, and again after the worker has died."""
 
-    def __init__(self, spec: WorkerSpec, max_requests: int) -> None:
+    def __init__(self, spec: WorkerSpec, places: Places) -> None:
         self._spec = spec
-        self._max_requests = max_requests
+        self._places = places
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._worker: _Worker | None = None
+        self._closed = False
 
     @property
     def worker_pid(self) -> int | None:
@@ -197,18 +246,34 @@ class EngineClient:
         """Begin loading the model, without waiting for it."""
         self._running_worker()
 
-    def submit(self, request: ChatRequest) -> Answer:
+    def submit(self, request: ChatRequest, gone: Gone = _never) -> Answer:
         """Wait until the request is admitted.
 
+        gone: asked now and then whether nobody waits any more; then RequestAbandoned is raised.
         Raises EngineBusy, InvalidRequest, or what keeps the model from loading.
         """
+        try:
+            return self._submit(request, gone)
+        except WorkerDied:  # often long before this request came; what it had not begun costs nothing
+            return self._submit(request, gone)
+
+    def close(self) -> None:
+        """End the worker for good. Answers at work, and requests to come, get EngineStopping."""
+        with self._lock:
+            self._closed = True
+            if self._worker is not None:
+                self._worker.close()
+
+    def _submit(self, request: ChatRequest, gone: Gone) -> Answer:
         worker_ = self._running_worker()
-        if worker_.held >= self._max_requests:
-            raise EngineBusy(worker_.held, RETRY_AFTER_S)
         request_id = next(self._numbers)
         events = worker_.register(request_id)
-        worker_.send(Submit(request_id, request))
-        first = events.get()
+        try:
+            worker_.send(Submit(request_id, request))
+            first = _first(events, gone)
+        except BaseException:  # Ctrl-C too: the place must not stay taken
+            worker_.abandon(request_id)
+            raise
         if isinstance(first, Admitted):
             return Answer(worker_, request_id, events, first.prompt_tokens)
         worker_.forget(request_id)
@@ -216,17 +281,39 @@ class EngineClient:
             raise first.error
         raise EngineFailed("The worker answered before it admitted the request.")
 
-    def close(self) -> None:
-        with self._lock:
-            if self._worker is not None:
-                self._worker.close()
-                self._worker = None
-
     def _running_worker(self) -> _Worker:
         with self._lock:
+            if self._closed:
+                raise EngineStopping
             if self._worker is None or not self._worker.alive:
-                self._worker = _Worker(self._spec)
+                self._worker = _Worker(self._spec, self._places)
             return self._worker
+
+
+def _first(events: queue.SimpleQueue[Event], gone: Gone) -> Event:
+    while True:
+        try:
+            return events.get(timeout=_POLL_S)
+        except queue.Empty:
+            if gone():
+                raise RequestAbandoned from None
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Processes started inside never see Ctrl-C, not even while they are still importing.
+
+    Not possible on Windows, where the worker ignores it once its imports are done.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # started by the first process, and it unblocks signals
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Engines:
@@ -235,15 +322,19 @@ class Engines:
     def __init__(self, store: ModelStore, settings: Settings) -> None:
         self._store = store
         self._settings = settings
+        self._places = Places(settings.max_requests)
         self._lock = threading.Lock()
         self._clients: dict[str, EngineClient] = {}
+        self._closed = False
 
     def get(self, model_id: str) -> EngineClient:
         """The engine of a model of the store. Raises ModelNotFound."""
         with self._lock:
+            if self._closed:
+                raise EngineStopping
             if model_id not in self._clients:
                 spec = self._spec(self._store.get(model_id))
-                self._clients[model_id] = EngineClient(spec, self._settings.max_requests)
+                self._clients[model_id] = EngineClient(spec, self._places)
             return self._clients[model_id]
 
     def start_default(self) -> None:
@@ -251,13 +342,22 @@ class Engines:
         self.get(self._store.default().id).start()
 
     def close(self) -> None:
+        """End every worker. May be called twice."""
         with self._lock:
-            for client in self._clients.values():
-                client.close()
+            self._closed = True
+            clients = list(self._clients.values())
             self._clients.clear()
+        for client in clients:
+            client.close()
 
     def _spec(self, folder: ModelFolder) -> WorkerSpec:
         settings = self._settings
         return WorkerSpec(
-            folder.id, folder.path, folder.bundled, settings.backend, settings.threads, settings.max_active
+            model=folder.id,
+            folder=folder.path,
+            bundled=folder.bundled,
+            backend=settings.backend,
+            threads=settings.threads,
+            max_active=settings.max_active,
+            kv_budget_bytes=settings.kv_budget_bytes,
         )

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import onnxruntime_genai as og
 
-from localphi.chat import ChatRequest, Chunk, Finished, FinishReason, Message, Sampling, Usage
+from localphi.chat import ChatRequest, Chunk, Finished, FinishReason, Message, Usage
 from localphi.engine.base import Admitted, Event, Failed
 from localphi.engine.prompt import render
 from localphi.engine.stops import StopMatcher
@@ -42,6 +43,11 @@ class _Answer:
         self._prefilled = 0
         self._produced = 0
 
+    @property
+    def kv_tokens(self) -> int:
+        """Tokens its KV cache has room for; GenAI allocates all of them at the start."""
+        return len(self._ids) + self._max_tokens
+
     def step(self) -> list[Event]:
         if self._prefilled < len(self._ids):
             self._prefill()
@@ -50,11 +56,21 @@ class _Answer:
 
     def _prefill(self) -> None:
         if self._generator is None:
-            length = len(self._ids) + self._max_tokens
-            self._generator = og.Generator(self._model, _search(self._model, self._sampling, length))
+            self._generator = og.Generator(self._model, self._search())
         chunk = self._ids[self._prefilled : self._prefilled + PREFILL_CHUNK]
         self._generator.append_tokens(chunk)
         self._prefilled += len(chunk)
+
+    def _search(self) -> Any:
+        sampling = self._sampling
+        options: dict[str, Any] = {"max_length": self.kv_tokens, "do_sample": sampling.temperature > 0}
+        if sampling.temperature > 0:
+            options |= {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k}
+            if sampling.seed is not None:
+                options["random_seed"] = sampling.seed
+        params = og.GeneratorParams(self._model)
+        params.set_search_options(**options)
+        return params
 
     def _decode(self) -> list[Event]:
         self._generator.generate_next_token()
@@ -76,16 +92,24 @@ class _Answer:
 
 
 class GeneratorBackend:
-    """Serves `max_active` answers at a time, the others wait in order."""
+    """Serves `max_active` answers at a time, the others wait in order.
 
-    def __init__(self, folder: Path, manifest: Manifest, threads: int, max_active: int) -> None:
+    kv_budget_bytes: what the KV caches of all answers at work may take. Bounds the context, too.
+    """
+
+    def __init__(
+        self, folder: Path, manifest: Manifest, threads: int, max_active: int, kv_budget_bytes: int
+    ) -> None:
         config = og.Config(str(folder))
         options = {"session_options": {"intra_op_num_threads": threads}}
         config.overlay(json.dumps({"model": {"decoder": options}}))
         self._model = og.Model(config)
         self._tokenizer = PhiTokenizer(folder)
+        self._vocabulary = _vocabulary(folder)
         self._manifest = manifest
         self._max_active = max_active
+        self._kv_tokens = kv_budget_bytes // manifest.variants["server-cpu"].kv_bytes_per_token
+        self._context_length = min(manifest.context_length, self._kv_tokens)
         self._active: deque[tuple[int, _Answer]] = deque()
         self._waiting: deque[tuple[int, _Answer]] = deque()
 
@@ -95,11 +119,13 @@ class GeneratorBackend:
 
     def submit(self, request_id: int, request: ChatRequest) -> Admitted:
         ids = self._encode(request.messages)
-        room = self._manifest.context_length - len(ids)
+        room = self._context_length - len(ids)
         if room < 1:
-            raise ContextLengthExceeded(len(ids), self._manifest.context_length)
+            raise ContextLengthExceeded(len(ids), self._context_length)
         max_tokens = min(request.max_tokens or room, room)
-        self._waiting.append((request_id, _Answer(self._model, self._tokenizer, ids, max_tokens, request)))
+        sampling = replace(request.sampling, top_k=min(request.sampling.top_k, self._vocabulary))
+        asked = replace(request, sampling=sampling)
+        self._waiting.append((request_id, _Answer(self._model, self._tokenizer, ids, max_tokens, asked)))
         return Admitted(len(ids))
 
     def _encode(self, messages: Sequence[Message]) -> list[int]:
@@ -113,7 +139,7 @@ class GeneratorBackend:
         return self._tokenizer.encode(prompt)
 
     def step(self) -> Sequence[tuple[int, Event]]:
-        while self._waiting and len(self._active) < self._max_active:
+        while self._waiting and len(self._active) < self._max_active and self._fits(self._waiting[0][1]):
             self._active.append(self._waiting.popleft())
         request_id, answer = self._active.popleft()
         try:
@@ -124,18 +150,15 @@ class GeneratorBackend:
             self._active.append((request_id, answer))
         return [(request_id, event) for event in events]
 
+    def _fits(self, answer: _Answer) -> bool:
+        held = sum(active.kv_tokens for _, active in self._active)
+        return held + answer.kv_tokens <= self._kv_tokens
+
     def cancel(self, request_id: int) -> None:
         self._active = deque(item for item in self._active if item[0] != request_id)
         self._waiting = deque(item for item in self._waiting if item[0] != request_id)
 
 
-def _search(model: Any, sampling: Sampling, max_length: int) -> Any:
-    """Search options of one request. Without max_length the KV cache would hold the whole context."""
-    params = og.GeneratorParams(model)
-    options: dict[str, Any] = {"max_length": max_length, "do_sample": sampling.temperature > 0}
-    if sampling.temperature > 0:
-        options |= {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k}
-        if sampling.seed is not None:
-            options["random_seed"] = sampling.seed
-    params.set_search_options(**options)
-    return params
+def _vocabulary(folder: Path) -> int:
+    config = json.loads((folder / "genai_config.json").read_text(encoding="utf-8"))
+    return int(config["model"]["vocab_size"])

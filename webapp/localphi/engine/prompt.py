@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from localphi.chat import Message
 from localphi.models.manifest import PromptFormat
 
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 _BREAK = "\u200b"  # zero-width space: invisible, and no control token contains it
 
 
@@ -31,8 +32,10 @@ def _turn(prompt_format: PromptFormat, message: Message) -> str:
 def neutralise(text: str, control: Sequence[str]) -> str:
     """`text` with a zero-width space after the first character of every control token in it.
 
-    What a user types can then never end a turn or open another one.
+    What a user types can then never end a turn or open another one. NUL is dropped, because tokenizers in C
+    end the text there; half a surrogate pair, which is no character, becomes U+FFFD.
     """
+    text = _HALF_PAIR.sub("\ufffd", text.replace("\0", ""))
     if not control:
         return text
     longest_first = sorted(control, key=len, reverse=True)

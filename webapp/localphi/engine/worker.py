@@ -17,9 +17,16 @@ from localphi.errors import EngineFailed, LocalphiError
 
 
 def main(pipe: Connection, spec: WorkerSpec) -> None:
-    """Entry point of the process. Returns when the pipe is closed by the other side."""
+    """Entry point of the process. Returns when the other side of the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's business; it closes the pipe
     disable_telemetry()
+    try:
+        _load_and_serve(pipe, spec)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return
+
+
+def _load_and_serve(pipe: Connection, spec: WorkerSpec) -> None:
     started = time.perf_counter()
     try:
         backend = load_backend(spec)
@@ -30,10 +37,7 @@ def main(pipe: Connection, spec: WorkerSpec) -> None:
         pipe.send(LoadFailed(EngineFailed(f"The model '{spec.model}' cannot be loaded: {error}")))
         return
     pipe.send(Loaded(time.perf_counter() - started))
-    try:
-        _serve(pipe, backend)
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        return
+    _serve(pipe, backend)
 
 
 def load_backend(spec: WorkerSpec) -> Backend:
@@ -53,7 +57,7 @@ def load_backend(spec: WorkerSpec) -> Backend:
         raise EngineFailed(f"The model '{spec.model}' has no files for the server, only for the browser.")
     if damage := find_damage(folder, variant.files):
         raise damage[0]
-    return GeneratorBackend(spec.folder, folder.manifest, spec.threads, spec.max_active)
+    return GeneratorBackend(spec.folder, folder.manifest, spec.threads, spec.max_active, spec.kv_budget_bytes)
 
 
 def _serve(pipe: Connection, backend: Backend) -> None:

@@ -138,11 +138,11 @@ def load_manifest(folder: Path) -> Manifest:
         raise ModelFolderInvalid(
             f"{folder} is not a localphi model folder: it has no {MANIFEST_NAME}."
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelFolderInvalid(f"{path} cannot be read: {error}.") from error
     try:
         return _from_json(document)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ModelFolderInvalid(f"{path} is not a manifest of schema {SCHEMA}: {_what(error)}.") from error
 
 
@@ -173,9 +173,6 @@ def _from_json(document: Mapping[str, Any]) -> Manifest:
     if not _MODEL_ID.fullmatch(model_id):
         raise ValueError(f"the id {model_id!r} has characters other than a-z, 0-9, '.', '_' and '-'")
     files = {_safe_name(name): _file(entry) for name, entry in document["files"].items()}
-    context_length = int(document["context_length"])
-    if context_length < 1:
-        raise ValueError(f"context_length must be at least 1, but is {context_length}")
     return Manifest(
         id=model_id,
         name=str(document["name"]),
@@ -183,25 +180,46 @@ def _from_json(document: Mapping[str, Any]) -> Manifest:
         family=str(document["family"]),
         license=str(document["license"]),
         origin={str(key): str(value) for key, value in document["origin"].items()},
-        context_length=context_length,
-        sampling=SamplingDefaults(**document["sampling"]),
-        system_prompt=document["system_prompt"],
+        context_length=_count(document, "context_length", least=1),
+        sampling=_sampling(document["sampling"]),
+        system_prompt=_text_or_null(document["system_prompt"], "system_prompt"),
         prompt_format=_prompt_format(document["prompt_format"]),
         files=files,
         variants={device: _variant(entry, files) for device, entry in document["variants"].items()},
-        chunk_bytes=int(document["chunk_bytes"]),
+        chunk_bytes=_count(document, "chunk_bytes", least=1),
     )
+
+
+def _count(entry: Mapping[str, Any], name: str, least: int = 0) -> int:
+    value = entry[name]
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, but is {value!r}")
+    return value
+
+
+def _sampling(entry: Mapping[str, Any]) -> SamplingDefaults:
+    temperature, top_p = float(entry["temperature"]), float(entry["top_p"])
+    if not 0 <= temperature <= 2 or not 0 < top_p <= 1:
+        raise ValueError(f"sampling wants a temperature in [0, 2] and a top_p in (0, 1], but is {entry}")
+    return SamplingDefaults(temperature, top_p, _count(entry, "top_k"))
+
+
+def _text_or_null(value: Any, name: str) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"{name} must be a text or null, but is {value!r}")
+    return value
 
 
 def _safe_name(name: str) -> str:
     parts = PurePosixPath(name).parts
-    if not parts or name != "/".join(parts) or ".." in parts or name.startswith("/") or "\\" in name:
+    leaves = ".." in parts or name.startswith("/") or bool(set(name) & {"\\", ":"})
+    if leaves or not parts or name != "/".join(parts):
         raise ValueError(f"the file name {name!r} leaves the model folder")
     return name
 
 
 def _file(entry: Mapping[str, Any]) -> FileEntry:
-    return FileEntry(int(entry["size"]), str(entry["sha256"]), tuple(entry["chunks"]))
+    return FileEntry(_count(entry, "size"), str(entry["sha256"]), tuple(entry["chunks"]))
 
 
 def _variant(entry: Mapping[str, Any], files: Mapping[str, FileEntry]) -> Variant:
@@ -211,13 +229,17 @@ def _variant(entry: Mapping[str, Any], files: Mapping[str, FileEntry]) -> Varian
     canary = entry["canary"]
     return Variant(
         files=tuple(entry["files"]),
-        weights_bytes=int(entry["memory"]["weights_bytes"]),
-        kv_bytes_per_token=int(entry["memory"]["kv_bytes_per_token"]),
+        weights_bytes=_count(entry["memory"], "weights_bytes"),
+        kv_bytes_per_token=_count(entry["memory"], "kv_bytes_per_token", least=1),
         canary=Canary(tuple(canary["prompt"]), tuple(canary["expected"])),
     )
 
 
 def _prompt_format(entry: Mapping[str, Any]) -> PromptFormat:
+    if missing := {"system", "user", "assistant"} - set(entry["roles"]):
+        raise ValueError(f"prompt_format has no role {', '.join(sorted(missing))}")
+    if "" in entry["control"]:
+        raise ValueError("prompt_format.control has an empty token")
     return PromptFormat(
         prefix=str(entry["prefix"]),
         roles={role: _pair(pair) for role, pair in entry["roles"].items()},
@@ -230,5 +252,7 @@ def _prompt_format(entry: Mapping[str, Any]) -> PromptFormat:
 
 
 def _pair(value: Any) -> tuple[str, str]:
+    if not isinstance(value, list) or len(value) != 2:
+        raise ValueError(f"a pair of texts is wanted, not {value!r}")
     opening, closing = value
     return str(opening), str(closing)

@@ -5,7 +5,9 @@ A model of the user's hides a bundled one of the same id.
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -13,11 +15,12 @@ from pathlib import Path
 
 from localphi.config import DEMO_MODEL
 from localphi.errors import ModelDamaged, ModelFolderInvalid, ModelNotFound
-from localphi.models.manifest import MANIFEST_NAME, Manifest, describe_file, load_manifest
+from localphi.models.manifest import MANIFEST_NAME, FileEntry, Manifest, load_manifest
 
 BUNDLED_DIR = Path(__file__).parent / "bundled"
 
 OnBytes = Callable[[int], object]
+_READ_BYTES = 1024 * 1024
 
 
 def _ignore(_: int) -> None:
@@ -41,19 +44,23 @@ class ModelFolder:
         return sum(entry.size for entry in self.manifest.files.values())
 
     def file(self, name: str) -> Path | None:
-        """Path of a file of the manifest (or the manifest itself), None for any other name."""
+        """Path of a file of the manifest (or the manifest itself), None for anything else."""
         known = name == MANIFEST_NAME or name in self.manifest.files
-        return self.path / name if known else None
+        inside = (self.path / name).resolve().is_relative_to(self.path.resolve())
+        return self.path / name if known and inside else None
 
     @property
-    def repair_command(self) -> str:
+    def repair_advice(self) -> str:
+        """A sentence that says how to get whole files again."""
         if self.bundled:
-            return "pip install --force-reinstall --no-deps localphi"
-        return f"localphi models repair {self.id}"
+            return "Repair it with: pip install --force-reinstall --no-deps localphi"
+        if (BUNDLED_DIR / self.id).is_dir():
+            return f"Repair it with: localphi models repair {shlex.quote(str(self.path))}"
+        return "Copy or build the folder again."
 
 
 class ModelStore:
-    """Finds, checks and repairs model folders. Reads the disk at each call, keeps no state.
+    """Finds, checks and repairs model folders. Reads the disk at each call.
 
     pinned: one more model folder, anywhere on the disk, that is listed first.
     """
@@ -134,11 +141,7 @@ class ModelStore:
     def _restore(self, folder: ModelFolder, name: str) -> bool:
         wanted = folder.manifest.files[name]
         source = self._bundled_dir / folder.id / name
-        if (
-            folder.bundled
-            or not source.is_file()
-            or describe_file(source, folder.manifest.chunk_bytes) != wanted
-        ):
+        if folder.bundled or _problem(source, wanted, _ignore):
             return False
         partial = folder.path / (name + ".partial")
         partial.parent.mkdir(parents=True, exist_ok=True)
@@ -157,14 +160,26 @@ def find_damage(
     wanted = folder.manifest.files if names is None else {name: folder.manifest.files[name] for name in names}
     problems = []
     for name, entry in wanted.items():
-        path = folder.path / name
-        if not path.is_file():
-            problem = "it is missing"
-        elif (size := path.stat().st_size) != entry.size:
-            problem = f"it has {size} bytes instead of {entry.size}"
-        elif (found := describe_file(path, folder.manifest.chunk_bytes, on_bytes)) != entry:
-            problem = f"its SHA-256 is {found.sha256[:12]}… instead of {entry.sha256[:12]}…"
-        else:
-            continue
-        problems.append(ModelDamaged(folder.id, name, problem, folder.repair_command))
+        problem = _problem(folder.path / name, entry, on_bytes)
+        if problem is not None:
+            problems.append(ModelDamaged(folder.id, name, problem, folder.repair_advice))
     return problems
+
+
+def _problem(path: Path, entry: FileEntry, on_bytes: OnBytes) -> str | None:
+    if not path.is_file():
+        return "it is missing"
+    if (size := path.stat().st_size) != entry.size:
+        return f"it has {size} bytes instead of {entry.size}"
+    if (found := _sha256(path, on_bytes)) != entry.sha256:
+        return f"its SHA-256 is {found[:12]}… instead of {entry.sha256[:12]}…"
+    return None
+
+
+def _sha256(path: Path, on_bytes: OnBytes) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while data := file.read(_READ_BYTES):
+            digest.update(data)
+            on_bytes(len(data))
+    return digest.hexdigest()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, abort, send_file
+import re
+
+from flask import Blueprint, Response, abort, request, send_file
 
 from localphi.models.manifest import MANIFEST_NAME, describe_file
 from localphi.models.store import ModelStore
+
+_SINGLE_RANGE = re.compile(r"bytes=(\d+-\d*|-\d+)")
 
 
 def blueprint(store: ModelStore) -> Blueprint:
@@ -21,6 +25,8 @@ def blueprint(store: ModelStore) -> Blueprint:
             sha256, media_type = describe_file(path).sha256, "application/json"
         else:
             sha256, media_type = folder.manifest.files[name].sha256, "application/octet-stream"
+        if not _SINGLE_RANGE.fullmatch(request.headers.get("Range", "bytes=0-")):
+            request.environ.pop("HTTP_RANGE")  # several ranges, or none we know: the whole file is an answer
         response = send_file(path, media_type, conditional=True, etag=sha256)
         response.headers["Cache-Control"] = "no-cache"  # always ask, mostly 304
         response.headers["Accept-Ranges"] = "bytes"

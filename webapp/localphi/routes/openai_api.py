@@ -9,9 +9,9 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
-from localphi.chat import Chunk, Finished, FinishReason, Usage
-from localphi.engine.client import Answer, Engines
-from localphi.errors import LocalphiError
+from localphi.chat import Finished, FinishReason, Usage
+from localphi.engine.client import Answer, Engines, Gone
+from localphi.errors import LocalphiError, RequestAbandoned
 from localphi.models.store import ModelFolder, ModelStore
 from localphi.routes import sse
 from localphi.routes.openai_errors import error_object
@@ -36,10 +36,11 @@ def blueprint(store: ModelStore, engines: Engines) -> Blueprint:
     def chat_completions() -> Response:
         body = parse_body(request.get_data())
         folder = store.get(body.model) if body.model else store.default()
-        answer = engines.get(folder.id).submit(body.to_request(folder.manifest))
+        gone = _client_left()
+        answer = engines.get(folder.id).submit(body.to_request(folder.manifest), gone)
         wire = _Wire(folder.id, answer)
         if not body.stream:
-            return jsonify(wire.completion(_client_left()))
+            return jsonify(wire.completion(gone))
         response = Response(wire.events(body.include_usage), content_type=sse.MEDIA_TYPE, headers=sse.HEADERS)
         response.call_on_close(answer.close)
         return response
@@ -47,9 +48,10 @@ def blueprint(store: ModelStore, engines: Engines) -> Blueprint:
     return routes
 
 
-def _client_left() -> Any:
-    """waitress's own question whether the connection is gone; other servers are taken to be patient."""
-    return request.environ.get("waitress.client_disconnected", lambda: False)
+def _client_left() -> Gone:
+    """waitress's own question whether the connection is gone; clients of other servers are taken to stay."""
+    gone: Gone = request.environ.get("waitress.client_disconnected", lambda: False)
+    return gone
 
 
 def _model_object(folder: ModelFolder) -> dict[str, Any]:
@@ -67,19 +69,16 @@ class _Wire:
             "model": model_id,
         }
 
-    def completion(self, client_left: Any) -> dict[str, Any]:
-        """The whole answer. Stops early, with what there is, when nobody waits for it any more."""
+    def completion(self, gone: Gone) -> dict[str, Any]:
+        """The whole answer. Raises RequestAbandoned as soon as nobody waits for it any more."""
         with self._answer as answer:
             text: list[str] = []
-            while True:
-                item = answer.next(_POLL_S)
-                if isinstance(item, Chunk):
+            while not isinstance(item := answer.next(_POLL_S), Finished):
+                if item is not None:
                     text.append(item.text)
-                elif isinstance(item, Finished):
-                    return self._completion("".join(text), item.reason, item.usage)
-                elif client_left():
-                    usage = Usage(answer.prompt_tokens, len(text))
-                    return self._completion("".join(text), "cancelled", usage)
+                if gone():
+                    raise RequestAbandoned
+            return self._completion("".join(text), item.reason, item.usage)
 
     def _completion(self, text: str, reason: FinishReason, usage: Usage) -> dict[str, Any]:
         message = {"role": "assistant", "content": text, "refusal": None}

@@ -10,11 +10,13 @@ from werkzeug.exceptions import HTTPException
 from localphi.errors import (
     ContextLengthExceeded,
     EngineBusy,
+    EngineStopping,
     InvalidRequest,
     LocalphiError,
     ModelDamaged,
     ModelFolderInvalid,
     ModelNotFound,
+    RequestAbandoned,
     UnsupportedParameter,
     WorkerDied,
 )
@@ -28,6 +30,8 @@ _TABLE: tuple[tuple[type[LocalphiError], int, str, str | None], ...] = (
     (EngineBusy, 429, "rate_limit_error", "queue_full"),
     (ModelDamaged, 503, "server_error", "model_damaged"),
     (ModelFolderInvalid, 503, "server_error", "model_invalid"),
+    (RequestAbandoned, 499, "server_error", "client_left"),
+    (EngineStopping, 503, "server_error", "stopping"),
     (WorkerDied, 503, "server_error", "worker_died"),
     (LocalphiError, 500, "server_error", "engine_failed"),
 )
@@ -60,8 +64,12 @@ def _localphi_error(error: LocalphiError) -> Response:
 def _http_error(error: HTTPException) -> Response:
     kind = "invalid_request_error" if (error.code or 500) < 500 else "server_error"
     body = {"message": error.description, "type": kind, "param": None, "code": None}
+    headers = error.get_response().headers
     response = jsonify(error=body)
     response.status_code = error.code or 500
+    for name in ("Allow", "Content-Range", "Location"):
+        if name in headers:  # what belongs to 405, 416 and redirects
+            response.headers[name] = headers[name]
     return response
 
 

@@ -6,6 +6,18 @@ from pathlib import Path
 
 from flask import Blueprint, Response, abort, send_from_directory
 
+# Not the machine's own table: a registry entry of Windows may make text/plain of a script.
+_MEDIA_TYPES = {
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".mjs": "text/javascript",
+    ".css": "text/css",
+    ".wasm": "application/wasm",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".json": "application/json",
+    ".txt": "text/plain",
+}
 _FOREVER_S = 365 * 24 * 3600
 _NOT_BUILT = (
     "The page is not built. Run `make serve` in the source folder, "
@@ -24,12 +36,13 @@ def blueprint(page_dir: Path) -> Blueprint:
 
     @routes.get("/<path:name>")
     def asset(name: str) -> Response:
-        if not (page_dir / name).is_file():
-            abort(404, f"There is no '/{name}' here.")
+        if not _is_file(page_dir / name):
+            abort(404, f"There is no '/{name[:100]}' here.")
         return _send(name)
 
     def _send(name: str) -> Response:
-        response = send_from_directory(page_dir, name, conditional=True)
+        media_type = _MEDIA_TYPES.get(Path(name).suffix, "application/octet-stream")
+        response = send_from_directory(page_dir, name, mimetype=media_type, conditional=True)
         hashed = name.startswith("assets/")
         response.headers["Cache-Control"] = (
             f"public, max-age={_FOREVER_S}, immutable" if hashed else "no-cache"
@@ -37,3 +50,10 @@ def blueprint(page_dir: Path) -> Blueprint:
         return response
 
     return routes
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # longer than a name may be, or with a NUL
+        return False

@@ -1,13 +1,12 @@
 """OpenAI's chat completion body, parsed once into values that cannot be wrong.
 
-Unknown fields are ignored, as OpenAI does. Known fields that nothing here can honour are refused by name,
-never dropped in silence.
+Fields that nothing here can honour, but that would change the answer, are refused by name. The others (hints,
+bookkeeping such as `user` or `metadata`, and what nobody knows) are passed over.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -34,8 +33,17 @@ _UNSUPPORTED: tuple[tuple[str, tuple[Any, ...], str], ...] = (
     ("logit_bias", (None, {}), "Leave it out."),
     ("presence_penalty", (None, 0), "Leave it out, or set it to 0."),
     ("frequency_penalty", (None, 0), "Leave it out, or set it to 0."),
+    ("repetition_penalty", (None, 1), "Leave it out, or set it to 1."),
+    ("min_p", (None, 0), "Leave it out, or set it to 0."),
+    ("min_tokens", (None, 0), "Leave it out, or set it to 0."),
     ("n", (None, 1), "Send one request per answer."),
+    ("best_of", (None, 1), "Send one request per answer."),
+    ("function_call", (None, "none", "auto"), "Leave it out; there are no functions to call."),
+    ("modalities", (None, ["text"]), "Leave it out; the answer is text only."),
     ("audio", (None,), "Leave it out; the answer is text only."),
+    ("reasoning_effort", (None, "none"), "Leave it out; the model answers at once."),
+    ("grammar", (None,), "Leave it out; the answer is plain text."),
+    ("guided_json", (None,), "Leave it out; the answer is plain text."),
 )
 
 
@@ -62,7 +70,7 @@ def parse_body(data: bytes) -> ChatCompletionBody:
     """What can be checked without knowing the model. Raises InvalidRequest."""
     fields = _json_object(data)
     for name, unused, advice in _UNSUPPORTED:
-        if fields.get(name) not in unused:
+        if not any(_same(fields.get(name), value) for value in unused):
             raise UnsupportedParameter(name, advice)
     model = fields.get("model")
     if model is not None and not isinstance(model, str):
@@ -73,6 +81,11 @@ def parse_body(data: bytes) -> ChatCompletionBody:
         include_usage=_include_usage(fields),
         fields=fields,
     )
+
+
+def _same(value: Any, other: Any) -> bool:
+    """Equality of JSON: true is not 1."""
+    return bool(value == other) and isinstance(value, bool) == isinstance(other, bool)
 
 
 def _json_object(data: bytes) -> dict[str, Any]:
@@ -136,10 +149,11 @@ def _part(part: Any, where: str) -> str:
 
 def _sampling(fields: _Body, manifest: Manifest) -> Sampling:
     defaults = manifest.sampling
+    top_k = _integer(fields, "top_k", 0, 1_000_000)
     return Sampling(
         temperature=_number(fields, "temperature", defaults.temperature, 0, 2),
         top_p=_number(fields, "top_p", defaults.top_p, 0, 1, above_low=True),
-        top_k=_integer(fields, "top_k", 0, 1_000_000) or defaults.top_k,
+        top_k=defaults.top_k if top_k is None else top_k,
         seed=_integer(fields, "seed", 0, MAX_SEED),
     )
 
@@ -195,7 +209,7 @@ def _number(
     value = fields.get(name)
     if value is None:
         return default
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not low <= value <= high or (above_low and value == low):
         raise _wrong(
             name,
