@@ -1,0 +1,160 @@
+"""The training run: resumable, with one progress line, a loss curve, and a Hugging Face folder at the end."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from localphi.toolchain.demo.corpus import Row, Rows
+from localphi.toolchain.demo.network import new_network, save_network
+from localphi.toolchain.demo.settings import SHAPE, Plan
+
+
+def train(rows: Rows, plan: Plan, work: Path) -> Path:
+    """Train to the last step, going on from the checkpoint in `work` if the plan is the same.
+
+    Returns the Hugging Face folder with the weights. Killing it loses at most `checkpoint_every` steps.
+    """
+    import torch
+
+    torch.set_num_threads(plan.threads)
+    run = _Run(plan, work)
+    started, tokens = time.monotonic(), 0
+    for number in range(run.step, plan.steps):
+        batch = rows.step(number)
+        run.advance(batch)
+        tokens += sum(len(row.ids) for row in batch)
+        if number % 10 == 9 or number + 1 == plan.steps:
+            _report(number + 1, run, tokens / (time.monotonic() - started), started)
+        if (number + 1) % plan.checkpoint_every == 0 or number + 1 == plan.steps:
+            run.save()
+    folder = work / "trained"
+    save_network(run.network, folder)
+    plot_losses(run.losses, work / "loss.png")
+    return folder
+
+
+class _Run:
+    """What a checkpoint holds: network, optimiser, and the loss of every step so far."""
+
+    def __init__(self, plan: Plan, work: Path) -> None:
+        import torch
+
+        self.plan = plan
+        self.network: Any = new_network(plan.seed)
+        self._optimiser: Any = torch.optim.AdamW(_groups(self.network, plan), betas=(0.9, 0.95), fused=True)
+        self.losses: list[float] = []
+        self.first_step = 0
+        self._path = work / "checkpoint.pt"
+        self._key = json.dumps([asdict(plan), asdict(SHAPE)])
+        self._resume()
+
+    @property
+    def step(self) -> int:
+        return len(self.losses)
+
+    def advance(self, rows: list[Row]) -> None:
+        """One optimiser step; the loss is added to `losses`."""
+        import torch
+
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate_at(self.step, self.plan)
+        loss = _loss(self.network, rows, self.plan.bf16)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.clip)
+        self._optimiser.step()
+        self._optimiser.zero_grad(set_to_none=True)
+        self.losses.append(loss.item())
+
+    def save(self) -> None:
+        """Write the checkpoint, whole or not at all."""
+        import torch
+
+        state = {"network": self.network.state_dict(), "optimiser": self._optimiser.state_dict()}
+        partial = self._path.with_suffix(".partial")
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        torch.save({"key": self._key, "losses": self.losses, **state}, partial)
+        partial.replace(self._path)
+
+    def _resume(self) -> None:
+        import torch
+
+        if not self._path.exists():
+            return
+        state: dict[str, Any] = torch.load(self._path, weights_only=True)
+        if state["key"] != self._key:
+            click.echo(f"{self._path} is of another plan: starting again")
+            return
+        self.network.load_state_dict(state["network"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self.losses = state["losses"]
+        self.first_step = self.step
+        click.echo(f"going on from step {self.step}")
+
+
+def rate_at(step: int, plan: Plan) -> float:
+    """Learning rate: linear warm-up, then half a cosine down to the final rate."""
+    if step < plan.warm_up_steps:
+        return plan.peak_rate * (step + 1) / plan.warm_up_steps
+    done = (step - plan.warm_up_steps) / max(1, plan.steps - plan.warm_up_steps)
+    return plan.final_rate + (plan.peak_rate - plan.final_rate) * (1 + math.cos(math.pi * done)) / 2
+
+
+def plot_losses(losses: list[float], path: Path) -> None:
+    """Draw the loss of every step and its running mean."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    mean, smooth = losses[0], []
+    for loss in losses:
+        mean = 0.95 * mean + 0.05 * loss
+        smooth.append(mean)
+    figure, axes = pyplot.subplots(figsize=(7, 3.5))
+    axes.semilogy(losses, linewidth=0.4, color="#b8c4d6")
+    axes.semilogy(smooth, linewidth=1.4, color="#1f4e9c")
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss (weighted)")
+    axes.grid(visible=True, alpha=0.3)
+    figure.tight_layout()
+    figure.savefig(path, dpi=80, metadata={"Software": None})
+    pyplot.close(figure)
+
+
+def _groups(network: Any, plan: Plan) -> list[dict[str, Any]]:
+    """Matrices decay, gains do not."""
+    parameters = list(network.parameters())
+    return [
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": plan.weight_decay},
+        {"params": [p for p in parameters if p.dim() == 1], "weight_decay": 0.0},
+    ]
+
+
+def _loss(network: Any, rows: list[Row], bf16: bool) -> Any:
+    import torch
+
+    ids = torch.tensor([row.ids for row in rows])  # (B, T)
+    weights = torch.tensor([row.weights[1:] for row in rows]).reshape(-1)
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        logits = network(input_ids=ids, use_cache=False).logits  # (B, T, V)
+    each = torch.nn.functional.cross_entropy(
+        logits[:, :-1].float().reshape(-1, SHAPE.vocabulary), ids[:, 1:].reshape(-1), reduction="none"
+    )
+    return (each * weights).sum() / weights.sum()
+
+
+def _report(step: int, run: _Run, speed: float, started: float) -> None:
+    done = step - run.first_step
+    left = (run.plan.steps - step) * (time.monotonic() - started) / done
+    recent = run.losses[-10:]
+    mean = sum(recent) / len(recent)
+    click.echo(
+        f"step {step}/{run.plan.steps}  loss {mean:.4f}  {speed:.0f} tokens/s  {left / 60:.1f} min left"
+    )
