@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Route, expect, sync_playwright
 
 from find_browser import find
 from serving import ROOT, VECTORS, LiveServer
@@ -159,16 +158,20 @@ def test_the_second_visit_takes_the_weights_from_the_browser(open_page: Open) ->
 
 def test_stop_keeps_what_was_said(open_page: Open, context: BrowserContext) -> None:
     page = open_page("?device=server")
-    release: list[Any] = []
-    page.route("**/v1/chat/completions", release.append)
+    held: list[Route] = []
+    page.route("**/v1/chat/completions", lambda route: _hold(route, held))
     page.get_by_test_id("composer").fill(QUESTION)
     page.get_by_test_id("send").click()
     expect(page.locator("[data-state=generating]")).to_be_attached()
     page.get_by_test_id("stop").click()
     expect(page.locator("[data-state=ready]")).to_be_attached()
     expect(page.get_by_test_id("message-user")).to_contain_text(QUESTION)
-    for route in release:
+    for route in held:
         route.abort()
+
+
+def _hold(route: Route, held: list[Route]) -> None:
+    held.append(route)  # the server's answer never comes
 
 
 def test_a_damaged_download_is_named_and_the_page_recovers(
