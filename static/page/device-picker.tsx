@@ -1,0 +1,133 @@
+import { useSignal } from '@preact/signals';
+import type { RefObject } from 'preact';
+import { useEffect, useRef } from 'preact/hooks';
+
+import type { DeviceChoice, RungReport } from '../shared/protocol';
+import type { Conversation } from './conversation';
+import type { Engine } from './engine';
+import { preferences } from './preferences';
+import { strings } from './strings';
+
+/** Written by the build, see build/licences.ts. */
+const LICENCES = '/licences.txt';
+
+interface Props {
+  readonly engine: Engine;
+  readonly conversation: Conversation;
+}
+
+/** A button that opens the list of devices. */
+export function DevicePicker({ engine, conversation }: Props) {
+  const open = useSignal(false);
+  const area = useRef<HTMLDivElement>(null);
+  const button = useRef<HTMLButtonElement>(null);
+  const close = () => {
+    open.value = false;
+  };
+  useOutside(area, close);
+  return (
+    <div
+      class="picker"
+      ref={area}
+      onKeyDown={(event) => {
+        if (event.key !== 'Escape' || !open.value) return;
+        event.stopPropagation();
+        close();
+        button.current?.focus();
+      }}
+    >
+      <button
+        type="button"
+        class="button"
+        data-testid="device"
+        ref={button}
+        aria-expanded={open.value}
+        aria-label={strings.deviceButton(strings.deviceName(engine.choice.value))}
+        onClick={() => {
+          open.value = !open.value;
+        }}
+      >
+        {strings.deviceName(engine.choice.value)}
+        <span class="caret" aria-hidden="true" />
+      </button>
+      {open.value && (
+        <DeviceList
+          engine={engine}
+          onChoose={(choice) => {
+            close();
+            conversation.stop();
+            preferences.device = choice;
+            engine.start(choice);
+            button.current?.focus();
+          }}
+        />
+      )}
+    </div>
+  );
+}
+
+interface ListProps {
+  readonly engine: Engine;
+  readonly onChoose: (choice: DeviceChoice) => void;
+}
+
+function DeviceList({ engine, onChoose }: ListProps) {
+  return (
+    <div class="panel" role="group" aria-label={strings.deviceTitle} data-testid="device-list">
+      <Row choice="auto" rung={null} engine={engine} onChoose={onChoose} />
+      {engine.rungs.value.map((rung) => (
+        <Row
+          key={rung.device}
+          choice={rung.device}
+          rung={rung}
+          engine={engine}
+          onChoose={onChoose}
+        />
+      ))}
+      <a class="quiet" href={LICENCES} target="_blank" rel="noopener">
+        {strings.licences}
+      </a>
+    </div>
+  );
+}
+
+interface RowProps extends ListProps {
+  readonly choice: DeviceChoice;
+  readonly rung: RungReport | null;
+}
+
+function Row({ choice, rung, engine, onChoose }: RowProps) {
+  return (
+    <button
+      type="button"
+      class="row"
+      data-testid={`device-${choice}`}
+      disabled={rung?.state === 'failed'}
+      aria-pressed={engine.choice.value === choice}
+      onClick={() => {
+        onChoose(choice);
+      }}
+    >
+      <span class="row-name">
+        {strings.deviceName(choice)}
+        {rung?.state === 'active' && <span class="tag">{strings.inUse}</span>}
+      </span>
+      <span class="row-hint">
+        {rung?.reason ? strings.reason(rung.reason) : strings.deviceHint(choice)}
+      </span>
+    </button>
+  );
+}
+
+/** Calls back for a press anywhere outside the element. */
+function useOutside(area: RefObject<HTMLElement | null>, onOutside: () => void): void {
+  useEffect(() => {
+    const listener = ({ target }: PointerEvent) => {
+      if (target instanceof Node && !area.current?.contains(target)) onOutside();
+    };
+    document.addEventListener('pointerdown', listener);
+    return () => {
+      document.removeEventListener('pointerdown', listener);
+    };
+  });
+}

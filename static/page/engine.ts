@@ -1,0 +1,243 @@
+/** Which backend answers: walks from the browser's devices to the server. */
+import { signal } from '@preact/signals';
+import type { ReadonlySignal } from '@preact/signals';
+
+import { LocalphiError, fromShape, messageOf, toShape } from '../shared/errors';
+import type { ErrorShape } from '../shared/errors';
+import { BROWSER_DEVICES } from '../shared/protocol';
+import type {
+  BrowserDevice,
+  Device,
+  DeviceChoice,
+  LoadNote,
+  LoadProgress,
+  Reason,
+  RungReport,
+} from '../shared/protocol';
+import type { Backend } from './backend';
+import type { Loaded } from './local-backend';
+
+/** A browser backend as the engine needs it; see LocalBackend. */
+export interface BrowserBackend extends Backend {
+  load(
+    modelId: string,
+    choice: 'auto' | BrowserDevice,
+    onProgress: (progress: LoadProgress) => void,
+  ): Promise<Loaded>;
+  close(): void;
+}
+
+/** Makes what the engine works with; a seam for tests. */
+export interface EngineParts {
+  /** Throws when the browser has no workers. */
+  browser(onRungs: (rungs: readonly RungReport[]) => void): BrowserBackend;
+  server(modelId: string): Backend;
+  /** Ids of the server's models, default first. Rejects when it cannot be reached. */
+  modelIds(): Promise<readonly string[]>;
+  /** The model to use when the server cannot be asked. */
+  rememberedModelId(): string | null;
+  rememberModelId(id: string): void;
+}
+
+export type EngineState =
+  | { readonly phase: 'loading'; readonly progress: LoadProgress | null }
+  | {
+      readonly phase: 'ready';
+      readonly device: Device;
+      readonly modelName: string;
+      readonly notes: readonly LoadNote[];
+      /** Why it is not the device one would expect; null when it is. */
+      readonly detour: Reason | null;
+    }
+  | { readonly phase: 'failed'; readonly error: ErrorShape };
+
+/** One load and what belongs to it. A later one replaces it; what it then still does is ignored. */
+interface Run {
+  readonly choice: DeviceChoice;
+  modelId: string;
+  browser: BrowserBackend | null;
+  active: Backend | null;
+}
+
+export class Engine {
+  readonly #parts: EngineParts;
+  readonly #requestedModelId: string | null;
+  readonly #state = signal<EngineState>({ phase: 'loading', progress: null });
+  readonly #rungs = signal<readonly RungReport[]>(ALL_UNTRIED);
+  readonly #choice = signal<DeviceChoice>('auto');
+  #run: Run = { choice: 'auto', modelId: '', browser: null, active: null };
+  #started: Promise<void> = Promise.resolve();
+
+  /** requestedModelId: null for the server's default. */
+  constructor(parts: EngineParts, requestedModelId: string | null) {
+    this.#parts = parts;
+    this.#requestedModelId = requestedModelId;
+  }
+
+  get state(): ReadonlySignal<EngineState> {
+    return this.#state;
+  }
+
+  /** Every device with what is known about it, the server last. */
+  get rungs(): ReadonlySignal<readonly RungReport[]> {
+    return this.#rungs;
+  }
+
+  get choice(): ReadonlySignal<DeviceChoice> {
+    return this.#choice;
+  }
+
+  /** Load the model anew, from the chosen device downwards. Frees what an earlier start held. */
+  start(choice: DeviceChoice): void {
+    this.#run.browser?.close();
+    const run: Run = { choice, modelId: '', browser: null, active: null };
+    this.#run = run;
+    this.#choice.value = choice;
+    this.#rungs.value = ALL_UNTRIED;
+    this.#state.value = { phase: 'loading', progress: null };
+    this.#started = this.#settle(run, this.#load(run));
+  }
+
+  /** What answers, once it can. Rejects with the reason when nothing can. */
+  async ready(): Promise<Backend> {
+    for (let run; run !== this.#run;) {
+      run = this.#run;
+      await this.#started;
+    }
+    if (this.#state.value.phase === 'failed') throw fromShape(this.#state.value.error);
+    if (!this.#run.active) throw new LocalphiError('worker', 'nothing was started');
+    return this.#run.active;
+  }
+
+  /** Go over to the server after the browser's last device failed. False when that is no way out. */
+  async fallBack(error: LocalphiError): Promise<boolean> {
+    const run = this.#run;
+    const lost = error.kind === 'device' || error.kind === 'worker';
+    if (!lost || run.active === null || run.active !== run.browser) return false;
+    run.browser.close();
+    run.active = null;
+    this.#markBrowser(reasonOf(error));
+    this.#started = this.#settle(run, this.#useServer(run, error));
+    await this.#started;
+    return this.#run.active !== null;
+  }
+
+  /** Resolves in any case; what the work throws becomes the state, unless a later start took over. */
+  async #settle(run: Run, work: Promise<void>): Promise<void> {
+    try {
+      await work;
+    } catch (error) {
+      this.#show(run, { phase: 'failed', error: toShape(error, 'worker') });
+    }
+  }
+
+  async #load(run: Run): Promise<void> {
+    run.modelId = await this.#modelId();
+    this.#parts.rememberModelId(run.modelId);
+    if (run.choice === 'server') {
+      await this.#useServer(run, null);
+      return;
+    }
+    const problem = await this.#loadBrowser(run, run.choice);
+    if (problem && run === this.#run) await this.#useServer(run, problem);
+  }
+
+  async #modelId(): Promise<string> {
+    if (this.#requestedModelId !== null) return this.#requestedModelId;
+    try {
+      const [first] = await this.#parts.modelIds();
+      if (first === undefined) throw new LocalphiError('server', 'the server has no model');
+      return first;
+    } catch (error) {
+      const remembered = this.#parts.rememberedModelId();
+      if (remembered === null) throw error;
+      return remembered;
+    }
+  }
+
+  /** Null when a device of this browser holds, else why none does. */
+  async #loadBrowser(run: Run, choice: 'auto' | BrowserDevice): Promise<LocalphiError | null> {
+    try {
+      run.browser = this.#parts.browser((rungs) => {
+        this.#moved(run, rungs);
+      });
+      const loaded = await run.browser.load(run.modelId, choice, (progress) => {
+        this.#show(run, { phase: 'loading', progress });
+      });
+      if (run !== this.#run) return null;
+      this.#rungs.value = [...loaded.rungs, serverReport('untried', null)];
+      if (!loaded.device) return new LocalphiError('device', 'no device of this browser works');
+      run.active = run.browser;
+      this.#show(run, readyInBrowser(choice, loaded, loaded.device));
+      return null;
+    } catch (error) {
+      const problem = fromShape(toShape(error, 'worker'));
+      if (run === this.#run) this.#markBrowser(reasonOf(problem));
+      return problem;
+    }
+  }
+
+  /** problem: why no device of the browser is used, or null when the server was chosen. */
+  async #useServer(run: Run, problem: LocalphiError | null): Promise<void> {
+    try {
+      await this.#parts.modelIds();
+    } catch (error) {
+      this.#markServer(run, 'failed', { code: 'no-server', detail: messageOf(error) });
+      throw problem ?? error;
+    }
+    run.active = this.#parts.server(run.modelId);
+    this.#markServer(run, 'active', null);
+    this.#show(run, {
+      ...{ phase: 'ready', device: 'server', modelName: run.modelId, notes: [] },
+      detour: problem && reasonOf(problem),
+    });
+  }
+
+  #moved(run: Run, rungs: readonly RungReport[]): void {
+    const state = this.#state.value;
+    const device = rungs.find((rung) => rung.state === 'active')?.device;
+    if (run !== this.#run || state.phase !== 'ready' || !device) return;
+    this.#rungs.value = [...rungs, serverReport('untried', null)];
+    this.#state.value = { ...state, device };
+  }
+
+  #markBrowser(reason: Reason): void {
+    this.#rungs.value = this.#rungs.value.map((rung) =>
+      rung.device === 'server' || rung.state === 'failed'
+        ? rung
+        : { device: rung.device, state: 'failed', reason },
+    );
+  }
+
+  #markServer(run: Run, state: RungReport['state'], reason: Reason | null): void {
+    if (run !== this.#run) return;
+    const others = this.#rungs.value.filter(({ device }) => device !== 'server');
+    this.#rungs.value = [...others, serverReport(state, reason)];
+  }
+
+  #show(run: Run, state: EngineState): void {
+    if (run === this.#run) this.#state.value = state;
+  }
+}
+
+const ALL_UNTRIED: readonly RungReport[] = [...BROWSER_DEVICES, 'server' as const].map(
+  (device) => ({ device, state: 'untried', reason: null }),
+);
+
+function serverReport(state: RungReport['state'], reason: Reason | null): RungReport {
+  return { device: 'server', state, reason };
+}
+
+function readyInBrowser(
+  choice: 'auto' | BrowserDevice,
+  { model, notes, rungs }: Loaded,
+  device: BrowserDevice,
+): EngineState {
+  const chosen = rungs.find((rung) => rung.device === choice);
+  const detour = choice === 'auto' || choice === device ? null : (chosen?.reason ?? null);
+  return { phase: 'ready', device, modelName: model?.name ?? '', notes, detour };
+}
+
+function reasonOf({ kind, message }: LocalphiError): Reason {
+  return { code: kind === 'worker' ? 'no-worker' : 'failed', detail: message };
+}

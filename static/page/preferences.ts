@@ -1,0 +1,72 @@
+/** What the address and earlier visits say about how to start. */
+import type { DeviceChoice } from '../shared/protocol';
+
+const CHOICES: readonly string[] = ['auto', 'webgpu', 'wasm', 'server'] satisfies DeviceChoice[];
+const DEVICE_KEY = 'localphi.device';
+const MODEL_KEY = 'localphi.model';
+
+/** The deep link: ?device=, ?model=, ?q=, ?debug=1. */
+export interface Link {
+  readonly device: DeviceChoice | null;
+  readonly modelId: string | null;
+  readonly question: string | null;
+  readonly debug: boolean;
+}
+
+export function parseLink(search: string): Link {
+  const parameters = new URLSearchParams(search);
+  return {
+    device: asChoice(parameters.get('device')),
+    modelId: parameters.get('model'),
+    question: blankAsNull(parameters.get('q')),
+    debug: parameters.get('debug') === '1',
+  };
+}
+
+/** The address without the question, so that a reload does not ask it again. */
+export function withoutQuestion(href: string): string {
+  const url = new URL(href);
+  url.searchParams.delete('q');
+  return url.href;
+}
+
+/** Small settings that outlive a visit; forgetful where the browser refuses storage. */
+export const preferences = {
+  get device(): DeviceChoice {
+    return asChoice(read(DEVICE_KEY)) ?? 'auto';
+  },
+  set device(choice: DeviceChoice) {
+    write(DEVICE_KEY, choice);
+  },
+  /** The model of the last visit, for when the server cannot be asked. */
+  get modelId(): string | null {
+    return read(MODEL_KEY);
+  },
+  set modelId(id: string) {
+    write(MODEL_KEY, id);
+  },
+};
+
+function blankAsNull(text: string | null): string | null {
+  return text === null || text.trim() === '' ? null : text.trim();
+}
+
+function asChoice(text: string | null): DeviceChoice | null {
+  return text !== null && CHOICES.includes(text) ? (text as DeviceChoice) : null;
+}
+
+function read(key: string): string | null {
+  try {
+    return localStorage.getItem(key);
+  } catch {
+    return null;
+  }
+}
+
+function write(key: string, value: string): void {
+  try {
+    localStorage.setItem(key, value);
+  } catch {
+    // Refused storage: this visit still works, the next one starts from the defaults.
+  }
+}

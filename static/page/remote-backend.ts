@@ -1,0 +1,150 @@
+/** The model on the server that gave us this page, over its OpenAI-compatible API. */
+import { LocalphiError, messageOf } from '../shared/errors';
+import { asArray, asObject, asString, parseJson } from '../shared/json';
+import type { JsonObject } from '../shared/json';
+import type { ChatOptions, EndReason, Message } from '../shared/protocol';
+import type { AnswerEnd, AnswerHandlers, Backend } from './backend';
+import { SseParser } from './sse';
+
+const DONE = '[DONE]';
+
+/** What has come of an answer so far. */
+interface Progress {
+  readonly startMs: number;
+  firstMs: number | null;
+  lastMs: number;
+  promptTokens: number;
+  tokens: number;
+  finish: EndReason;
+}
+
+export class RemoteBackend implements Backend {
+  readonly #modelId: string;
+  readonly #fetch: typeof fetch;
+
+  constructor(modelId: string, fetchUrl: typeof fetch = fetch.bind(globalThis)) {
+    this.#modelId = modelId;
+    this.#fetch = fetchUrl;
+  }
+
+  async chat(
+    messages: readonly Message[],
+    options: ChatOptions,
+    handlers: AnswerHandlers,
+    { signal }: { signal: AbortSignal },
+  ): Promise<AnswerEnd> {
+    const startMs = performance.now();
+    const progress: Progress = {
+      ...{ startMs, firstMs: null, lastMs: startMs },
+      ...{ promptTokens: 0, tokens: 0, finish: 'stop' },
+    };
+    try {
+      const response = await this.#post(messages, options, signal);
+      await readAnswer(response, progress, handlers);
+    } catch (error) {
+      if (!signal.aborted) throw error;
+      progress.finish = 'cancelled';
+    }
+    return endOf(progress);
+  }
+
+  async #post(
+    messages: readonly Message[],
+    options: ChatOptions,
+    signal: AbortSignal,
+  ): Promise<Response> {
+    const body = {
+      model: this.#modelId,
+      messages,
+      stream: true,
+      stream_options: { include_usage: true },
+      ...(options.maxTokens !== undefined && { max_tokens: options.maxTokens }),
+      ...(options.temperature !== undefined && { temperature: options.temperature }),
+      ...(options.stop && { stop: options.stop }),
+    };
+    const response = await this.#fetch('/v1/chat/completions', {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify(body),
+      signal,
+    }).catch(broken);
+    if (!response.ok) throw await refusal(response);
+    return response;
+  }
+}
+
+/** Ids of the server's models, the default one first. Rejects with `network` or `server`. */
+export async function fetchModelIds(fetchUrl: typeof fetch = fetch): Promise<readonly string[]> {
+  const response = await fetchUrl('/v1/models').catch(broken);
+  if (!response.ok) throw await refusal(response);
+  const { data } = asObject(await response.json(), '/v1/models');
+  return asArray(data, '/v1/models data').map((model) =>
+    asString(asObject(model, 'model')['id'], 'id'),
+  );
+}
+
+async function readAnswer(response: Response, progress: Progress, handlers: AnswerHandlers) {
+  const parser = new SseParser();
+  const decoder = new TextDecoder();
+  const reader = response.body?.getReader();
+  for (;;) {
+    const part = await reader?.read().catch(broken);
+    if (part?.value === undefined) break;
+    for (const data of parser.push(decoder.decode(part.value, { stream: true }))) {
+      if (data === DONE) return;
+      takeChunk(asObject(parseJson(data, 'the answer'), 'the answer'), progress, handlers);
+    }
+  }
+  throw new LocalphiError('network', 'the answer broke off: the connection was closed');
+}
+
+/** Throws a `server` error when the chunk is one. */
+function takeChunk(chunk: JsonObject, progress: Progress, handlers: AnswerHandlers): void {
+  if (chunk['error'] !== undefined) throw serverError(chunk['error']);
+  if (typeof chunk['usage'] === 'object' && chunk['usage'] !== null) {
+    const usage = asObject(chunk['usage'], 'usage');
+    progress.promptTokens = Number(usage['prompt_tokens']);
+    progress.tokens = Number(usage['completion_tokens']);
+  }
+  for (const item of asArray(chunk['choices'], 'choices')) {
+    takeChoice(asObject(item, 'choices[]'), progress, handlers);
+  }
+}
+
+function takeChoice(choice: JsonObject, progress: Progress, handlers: AnswerHandlers): void {
+  const { content } = asObject(choice['delta'], 'delta');
+  if (choice['finish_reason'] === 'length') progress.finish = 'length';
+  if (typeof content !== 'string' || content === '') return;
+  progress.lastMs = performance.now();
+  progress.firstMs ??= progress.lastMs;
+  handlers.onText(content);
+}
+
+function endOf({ startMs, firstMs, lastMs, promptTokens, tokens, finish }: Progress): AnswerEnd {
+  const decodeMs = lastMs - (firstMs ?? lastMs);
+  const tokensPerSecond = decodeMs > 0 && tokens > 1 ? ((tokens - 1) * 1000) / decodeMs : null;
+  const firstTokenMs = (firstMs ?? performance.now()) - startMs;
+  const stats = { device: 'server', promptTokens, tokens, firstTokenMs, tokensPerSecond } as const;
+  return { reason: finish, stats, ids: null };
+}
+
+async function refusal(response: Response): Promise<LocalphiError> {
+  const text = await response.text();
+  try {
+    return serverError(asObject(JSON.parse(text), 'the answer')['error']);
+  } catch {
+    return new LocalphiError('server', `the server answered ${response.status}`);
+  }
+}
+
+function serverError(error: unknown): LocalphiError {
+  const { code, message } = asObject(error, 'error');
+  const kind = code === 'context_length_exceeded' ? 'context' : 'server';
+  return new LocalphiError(kind, asString(message, 'error.message'));
+}
+
+function broken(cause: unknown): never {
+  throw new LocalphiError('network', `the server could not be reached: ${messageOf(cause)}`, {
+    cause,
+  });
+}

@@ -1,0 +1,120 @@
+/** Every word the page says, in one place so that it can be said in other languages. */
+import type { ErrorKind } from '../shared/errors';
+import type { AnswerStats, Device, DeviceChoice, LoadNote, Reason } from '../shared/protocol';
+
+const count = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
+const tenths = new Intl.NumberFormat('en', { maximumFractionDigits: 1 });
+
+const deviceNames: Record<Device, string> = { webgpu: 'WebGPU', wasm: 'WASM', server: 'Server' };
+
+const deviceHints: Record<DeviceChoice, string> = {
+  auto: 'The fastest one that works',
+  webgpu: 'The graphics card, from this page',
+  wasm: 'The processor, from this page',
+  server: 'ONNX Runtime where this page comes from',
+};
+
+const reasons: Record<Reason['code'], string> = {
+  'no-webgpu': 'This browser has no WebGPU.',
+  'no-adapter': 'The browser offers no graphics card to this page.',
+  'software-adapter': 'Graphics are computed by the processor here, so WASM is faster.',
+  'no-simd': 'This browser’s WebAssembly lacks SIMD.',
+  'no-variant': 'The model has no files for this device.',
+  'wrong-answers': 'It computed a test question wrongly.',
+  'too-slow': 'It was not ready in time.',
+  failed: 'It failed.',
+  'no-server': 'The server cannot be reached.',
+  'no-worker': 'The browser could not start the model’s thread.',
+};
+
+const errors: Record<ErrorKind, string> = {
+  network: 'The server cannot be reached. Check that it is still running, then try again.',
+  damaged:
+    'A model file arrived damaged, twice. Try again; if it stays so, the server’s copy is bad.',
+  manifest: 'The model’s description cannot be used. Its folder on the server needs repair.',
+  variant: 'The model has no files for this device. Choose another device.',
+  context: 'This chat is longer than the model can read. Start a new chat.',
+  device: 'The device failed. Try again, or choose another device.',
+  canary: 'The device computes wrongly. Choose another device.',
+  timeout: 'The device was not ready in time. Try again, or choose another device.',
+  server: 'The server could not answer. Try again.',
+  worker: 'The model’s thread stopped. Try again.',
+};
+
+const notes: Record<LoadNote, string> = {
+  'one-thread': 'The page is not isolated, so WASM runs on one core only.',
+  'not-stored': 'The browser keeps no files for this page, so the model is fetched on each visit.',
+  'stored-manifest': 'The server is out of reach. This is the model of an earlier visit.',
+};
+
+export const strings = {
+  product: 'localphi',
+  here: 'This Phi runs in your browser. Nothing leaves this machine.',
+  /** host: where the page comes from, or null when that is this machine. */
+  onServer: (host: string | null) =>
+    host === null
+      ? 'This Phi runs in the server on this machine. Nothing leaves it.'
+      : `This Phi runs on ${host}. What you write goes there and nowhere else.`,
+  examples: [
+    'What is localphi?',
+    'Which Phi models are there?',
+    'What is WebGPU?',
+    'Does it work offline?',
+  ],
+  examplesLabel: 'Questions to start with',
+  newChat: 'New chat',
+  chatCleared: 'Started a new chat.',
+  undo: 'Undo',
+  retry: 'Try again',
+  send: 'Send',
+  stop: 'Stop',
+  placeholder: 'Ask something',
+  you: 'You',
+  transcript: 'Chat',
+  licences: 'Licences',
+  deviceButton: (device: string) => `Device: ${device}`,
+  deviceTitle: 'Where the model runs',
+  deviceName: (choice: DeviceChoice) => (choice === 'auto' ? 'Automatic' : deviceNames[choice]),
+  deviceHint: (choice: DeviceChoice) => deviceHints[choice],
+  inUse: 'in use',
+  reason: ({ code, detail }: Reason) =>
+    code === 'failed' && detail !== undefined ? `It failed: ${detail}.` : reasons[code],
+  detour: (reason: string, device: Device) => `${reason} ${deviceNames[device]} is used instead.`,
+  moved: (device: Device) => `The device failed, so the answer went on on ${deviceNames[device]}.`,
+  restarted: 'The device failed, so the server answered instead.',
+  note: (note: LoadNote) => notes[note],
+  error: (kind: ErrorKind) => errors[kind],
+  loading: 'Loading',
+  preparing: 'Getting the model ready…',
+  connecting: 'Looking for the model…',
+  unavailable: 'Not available',
+  /** bytes so far, bytes in all, bytes per second or null when not known. */
+  progress: (loadedBytes: number, totalBytes: number, bytesPerSecond: number | null) => {
+    const share = totalBytes > 0 ? (100 * loadedBytes) / totalBytes : 0;
+    const rate = bytesPerSecond === null ? '' : ` · ${megabytes(bytesPerSecond)} MB/s`;
+    const bytes = `${megabytes(loadedBytes)} of ${megabytes(totalBytes)} MB`;
+    return `${bytes} · ${count.format(share)} %${rate}`;
+  },
+  reading: (share: number) => `Reading the chat, ${count.format(100 * share)} %`,
+  thinking: 'Thinking…',
+  stopped: 'Stopped.',
+  full: 'The chat has filled what the model can read.',
+  rate: (tokensPerSecond: number) => `${perSecond(tokensPerSecond)} tokens/s`,
+  stats: ({ device, firstTokenMs, tokens, tokensPerSecond }: AnswerStats) =>
+    [
+      deviceNames[device],
+      `first token after ${count.format(firstTokenMs)} ms`,
+      tokensPerSecond === null ? null : `${perSecond(tokensPerSecond)} tokens/s`,
+      tokens === 1 ? '1 token' : `${count.format(tokens)} tokens`,
+    ]
+      .filter((part) => part !== null)
+      .join(' · '),
+};
+
+function megabytes(bytes: number): string {
+  return tenths.format(bytes / 1e6);
+}
+
+function perSecond(rate: number): string {
+  return (rate < 10 ? tenths : count).format(rate);
+}

@@ -1,0 +1,135 @@
+/**
+ * What the page and the worker say to each other.
+ * Every exchange is one `PageMessage` with an id, then `WorkerMessage`s with the same id;
+ * the last of them is `loaded`, `unavailable`, `done` or `error`.
+ */
+import type { ErrorShape } from './errors';
+
+export type Role = 'system' | 'user' | 'assistant' | 'tool';
+
+export interface Message {
+  readonly role: Role;
+  readonly content: string;
+}
+
+/** Devices that run the model in this browser, best first. */
+export const BROWSER_DEVICES = ['webgpu', 'wasm'] as const;
+
+export type BrowserDevice = (typeof BROWSER_DEVICES)[number];
+
+export type Device = BrowserDevice | 'server';
+
+export type DeviceChoice = 'auto' | Device;
+
+/** Why a device is not in use. `detail` is for people who want to know more. */
+export interface Reason {
+  readonly code:
+    | 'no-webgpu'
+    | 'no-adapter'
+    | 'software-adapter'
+    | 'no-simd'
+    | 'no-variant'
+    | 'wrong-answers'
+    | 'too-slow'
+    | 'failed'
+    | 'no-server'
+    | 'no-worker';
+  readonly detail?: string;
+}
+
+/** `skipped` devices could run and were passed over; `failed` ones cannot. */
+export interface RungReport {
+  readonly device: Device;
+  readonly state: 'active' | 'untried' | 'skipped' | 'failed';
+  readonly reason: Reason | null;
+}
+
+/** Things that are worth a quiet word, though everything works. */
+export type LoadNote = 'one-thread' | 'not-stored' | 'stored-manifest';
+
+export interface LoadProgress {
+  readonly stage: 'files' | 'session';
+  /** Bytes at hand so far, and in all. */
+  readonly loadedBytes: number;
+  readonly totalBytes: number;
+  /** Null until there is enough to tell. */
+  readonly bytesPerSecond: number | null;
+}
+
+export interface ModelSummary {
+  readonly id: string;
+  readonly name: string;
+  readonly contextLength: number;
+}
+
+/** How one answer went. Rates leave out the prompt. */
+export interface AnswerStats {
+  readonly device: Device;
+  readonly promptTokens: number;
+  readonly tokens: number;
+  readonly firstTokenMs: number;
+  /** Null when there were too few tokens to tell. */
+  readonly tokensPerSecond: number | null;
+}
+
+export type EndReason = 'stop' | 'length' | 'cancelled';
+
+/** Ids of one exchange, for comparing devices with each other. */
+export interface AnswerIds {
+  readonly promptIds: readonly number[];
+  readonly ids: readonly number[];
+}
+
+export interface ChatOptions {
+  readonly maxTokens?: number;
+  readonly temperature?: number;
+  readonly stop?: readonly string[];
+}
+
+export interface LoadMessage {
+  readonly type: 'load';
+  readonly id: number;
+  readonly modelId: string;
+  readonly choice: 'auto' | BrowserDevice;
+}
+
+export interface ChatMessage {
+  readonly type: 'chat';
+  readonly id: number;
+  readonly messages: readonly Message[];
+  readonly options: ChatOptions;
+}
+
+/** Ends the exchange `id` early; no effect on one that is over. */
+export interface CancelMessage {
+  readonly type: 'cancel';
+  readonly id: number;
+}
+
+export type PageMessage = LoadMessage | ChatMessage | CancelMessage;
+
+export type WorkerMessage = { readonly id: number } & (
+  | { readonly type: 'progress'; readonly progress: LoadProgress }
+  | {
+      readonly type: 'loaded';
+      readonly device: BrowserDevice;
+      readonly model: ModelSummary;
+      readonly rungs: readonly RungReport[];
+      readonly notes: readonly LoadNote[];
+    }
+  | { readonly type: 'unavailable'; readonly rungs: readonly RungReport[] }
+  | { readonly type: 'reading'; readonly doneTokens: number; readonly totalTokens: number }
+  | { readonly type: 'text'; readonly text: string }
+  | {
+      readonly type: 'moved';
+      readonly device: BrowserDevice;
+      readonly rungs: readonly RungReport[];
+    }
+  | {
+      readonly type: 'done';
+      readonly reason: EndReason;
+      readonly stats: AnswerStats;
+      readonly ids: AnswerIds;
+    }
+  | { readonly type: 'error'; readonly error: ErrorShape }
+);

@@ -1,0 +1,137 @@
+import { expect, test } from 'vitest';
+
+import type { Backend } from '../../page/backend';
+import { Engine } from '../../page/engine';
+import type { BrowserBackend, EngineParts } from '../../page/engine';
+import type { Loaded } from '../../page/local-backend';
+import { LocalphiError } from '../../shared/errors';
+import type { RungReport } from '../../shared/protocol';
+
+const ON_WASM: Loaded = {
+  device: 'wasm',
+  model: { id: 'tiny', name: 'Tiny', contextLength: 8 },
+  rungs: [
+    { device: 'webgpu', state: 'failed', reason: { code: 'no-webgpu' } },
+    { device: 'wasm', state: 'active', reason: null },
+  ],
+  notes: [],
+};
+const NOWHERE: Loaded = { ...ON_WASM, device: null };
+const AWAY = new LocalphiError('network', 'away');
+
+const server: Backend = { chat: () => Promise.reject(AWAY) };
+
+/** Parts of which the browser loads as told and the server is there or not. */
+function parts(load: () => Promise<Loaded>, change: Partial<EngineParts> = {}) {
+  const browser: BrowserBackend & { closed: number } = {
+    closed: 0,
+    load,
+    chat: () => Promise.reject(AWAY),
+    close: () => {
+      browser.closed += 1;
+    },
+  };
+  const all: EngineParts = {
+    browser: () => browser,
+    server: () => server,
+    modelIds: () => Promise.resolve(['tiny']),
+    rememberedModelId: () => null,
+    rememberModelId: () => {},
+    ...change,
+  };
+  return { browser, all };
+}
+
+function stateOf(engine: Engine, device: string): RungReport | undefined {
+  return engine.rungs.value.find((rung) => rung.device === device);
+}
+
+test('the browser answers where one of its devices works', async () => {
+  const { all, browser } = parts(() => Promise.resolve(ON_WASM));
+  const engine = new Engine(all, null);
+  engine.start('auto');
+  expect(await engine.ready()).toBe(browser);
+  expect(engine.state.value).toMatchObject({ phase: 'ready', device: 'wasm', detour: null });
+  expect(stateOf(engine, 'server')?.state).toBe('untried');
+});
+
+test('a chosen device that does not work is explained', async () => {
+  const engine = new Engine(parts(() => Promise.resolve(ON_WASM)).all, null);
+  engine.start('webgpu');
+  await engine.ready();
+  expect(engine.state.value).toMatchObject({ device: 'wasm', detour: { code: 'no-webgpu' } });
+});
+
+test('the server answers where the browser cannot', async () => {
+  const engine = new Engine(parts(() => Promise.resolve(NOWHERE)).all, null);
+  engine.start('auto');
+  expect(await engine.ready()).toBe(server);
+  expect(engine.state.value).toMatchObject({ device: 'server', detour: { code: 'failed' } });
+});
+
+test('the server answers where there are no workers', async () => {
+  const { all } = parts(() => Promise.resolve(ON_WASM), {
+    browser: () => {
+      throw new ReferenceError('Worker is not defined');
+    },
+  });
+  const engine = new Engine(all, null);
+  engine.start('auto');
+  expect(await engine.ready()).toBe(server);
+  expect(stateOf(engine, 'wasm')).toMatchObject({ state: 'failed', reason: { code: 'no-worker' } });
+});
+
+test('a damaged file is named even though the server answers', async () => {
+  const damage = new LocalphiError('damaged', 'model.onnx is damaged');
+  const engine = new Engine(parts(() => Promise.reject(damage)).all, null);
+  engine.start('auto');
+  await engine.ready();
+  expect(engine.state.value).toMatchObject({ detour: { detail: 'model.onnx is damaged' } });
+});
+
+test('when nothing can answer, the reason is the browser’s', async () => {
+  const damage = new LocalphiError('damaged', 'model.onnx is damaged');
+  const { all } = parts(() => Promise.reject(damage), { modelIds: () => Promise.reject(AWAY) });
+  const engine = new Engine(all, 'tiny');
+  engine.start('auto');
+  await expect(engine.ready()).rejects.toMatchObject({ kind: 'damaged' });
+  expect(engine.state.value.phase).toBe('failed');
+  expect(stateOf(engine, 'server')?.state).toBe('failed');
+});
+
+test('the model of an earlier visit serves while the server is away', async () => {
+  const { all, browser } = parts(() => Promise.resolve(ON_WASM), {
+    modelIds: () => Promise.reject(AWAY),
+    rememberedModelId: () => 'tiny',
+  });
+  const engine = new Engine(all, null);
+  engine.start('auto');
+  expect(await engine.ready()).toBe(browser);
+});
+
+test('a later start takes over from an earlier one', async () => {
+  const { all, browser } = parts(() => new Promise(() => {}));
+  const engine = new Engine(all, null);
+  engine.start('auto');
+  await new Promise((resolve) => setTimeout(resolve));
+  engine.start('server');
+  expect(await engine.ready()).toBe(server);
+  expect(browser.closed).toBe(1);
+});
+
+test('after the last device of the browser failed, the server takes over', async () => {
+  const { all, browser } = parts(() => Promise.resolve(ON_WASM));
+  const engine = new Engine(all, null);
+  engine.start('auto');
+  await engine.ready();
+  expect(await engine.fallBack(new LocalphiError('device', 'lost'))).toBe(true);
+  expect(await engine.ready()).toBe(server);
+  expect(browser.closed).toBe(1);
+});
+
+test('errors that are not the device’s do not move anything', async () => {
+  const engine = new Engine(parts(() => Promise.resolve(ON_WASM)).all, null);
+  engine.start('auto');
+  await engine.ready();
+  expect(await engine.fallBack(new LocalphiError('context', 'too long'))).toBe(false);
+});

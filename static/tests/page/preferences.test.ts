@@ -1,0 +1,31 @@
+import { expect, test } from 'vitest';
+
+import { parseLink, preferences, withoutQuestion } from '../../page/preferences';
+
+test('a link says device, model and question', () => {
+  expect(parseLink('?device=wasm&model=tiny&q=Hi%20there&debug=1')).toEqual({
+    device: 'wasm',
+    modelId: 'tiny',
+    question: 'Hi there',
+    debug: true,
+  });
+});
+
+test('what a link does not say, or says wrongly, is null', () => {
+  expect(parseLink('?device=abacus&q=+')).toEqual({
+    device: null,
+    modelId: null,
+    question: null,
+    debug: false,
+  });
+});
+
+test('a question that was asked goes from the address, the rest stays', () => {
+  expect(withoutQuestion('http://h/?q=Hi&device=wasm')).toBe('http://h/?device=wasm');
+});
+
+test('without storage there are defaults', () => {
+  preferences.device = 'wasm';
+  expect(preferences.device).toBe('auto');
+  expect(preferences.modelId).toBeNull();
+});

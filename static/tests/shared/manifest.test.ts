@@ -1,0 +1,90 @@
+import { describe, expect, test } from 'vitest';
+
+import { parseDecoderConfig, parseManifest } from '../../shared/manifest';
+
+const HASH = 'a'.repeat(64);
+
+const MANIFEST = {
+  schema: 1,
+  id: 'tiny',
+  name: 'Tiny',
+  context_length: 64,
+  sampling: { temperature: 0, top_p: 1, top_k: 0 },
+  system_prompt: null,
+  prompt_format: {
+    prefix: '',
+    roles: { user: ['<u>', '<e>'] },
+    generation: '',
+    end: [],
+    control: [],
+  },
+  chunk_bytes: 10,
+  files: { 'model.onnx': { size: 11, sha256: HASH, chunks: [HASH, HASH] } },
+  variants: { wasm: { files: ['model.onnx'], canary: { prompt: [1], expected: [2] } } },
+};
+
+test('a manifest gives its variants with their files', () => {
+  const wasm = parseManifest(MANIFEST).variants.get('wasm');
+  expect(wasm?.files).toEqual([
+    { name: 'model.onnx', sizeBytes: 11, sha256: HASH, chunks: [HASH, HASH] },
+  ]);
+  expect(wasm?.canary).toEqual({ prompt: [1], expected: [2] });
+});
+
+test('a variant may come without a canary', () => {
+  const manifest = { ...MANIFEST, variants: { wasm: { files: [] } } };
+  expect(parseManifest(manifest).variants.get('wasm')?.canary).toBeNull();
+});
+
+describe('a manifest that is wrong is refused with the place', () => {
+  test.each<[string, object, string]>([
+    ['another schema', { schema: 2 }, 'localphi.json has schema 2, wanted 1'],
+    ['no name', { name: undefined }, 'name should be a string, but is missing'],
+    ['a length that is no count', { context_length: -1 }, 'context_length'],
+    ['one chunk too few', { chunk_bytes: 5 }, '11 bytes make 3 chunks'],
+    ['a variant with a stray file', { files: {} }, 'lists model.onnx, but files does not'],
+    [
+      'half a role',
+      { prompt_format: { ...MANIFEST.prompt_format, roles: { user: ['<u>'] } } },
+      'roles.user[1]',
+    ],
+  ])('%s', (_, change, message) => {
+    expect(() => parseManifest({ ...MANIFEST, ...change })).toThrow(message);
+  });
+
+  test('no hash', () => {
+    const files = { 'model.onnx': { size: 1, sha256: 'abc', chunks: [HASH] } };
+    expect(() => parseManifest({ ...MANIFEST, files })).toThrow('SHA-256');
+  });
+});
+
+const CONFIG = {
+  model: {
+    eos_token_id: 7,
+    decoder: {
+      filename: 'model.onnx',
+      head_size: 4,
+      num_hidden_layers: 2,
+      num_key_value_heads: 1,
+      inputs: {
+        input_ids: 'input_ids',
+        attention_mask: 'attention_mask',
+        past_key_names: 'past.%d.key',
+        past_value_names: 'past.%d.value',
+      },
+      outputs: {
+        logits: 'logits',
+        present_key_names: 'present.%d.key',
+        present_value_names: 'present.%d.value',
+      },
+    },
+  },
+};
+
+test('one end token is as good as a list', () => {
+  expect(parseDecoderConfig(CONFIG).endIds).toEqual([7]);
+});
+
+test('a configuration without a decoder is refused with the place', () => {
+  expect(() => parseDecoderConfig({ model: {} })).toThrow('model.decoder should be an object');
+});

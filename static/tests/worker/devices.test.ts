@@ -1,0 +1,93 @@
+import { describe, expect, test } from 'vitest';
+
+import { LocalphiError } from '../../shared/errors';
+import type { BrowserDevice, Reason } from '../../shared/protocol';
+import { Ladder } from '../../worker/devices';
+import type { Probe, Rung } from '../../worker/devices';
+import type { DecoderSession } from '../../worker/runtime/session';
+
+const FINE: Probe = { usable: true, reason: null };
+const SOFTWARE: Probe = { usable: true, reason: { code: 'software-adapter' } };
+const MISSING: Probe = { usable: false, reason: { code: 'no-webgpu' } };
+const LOST: Reason = { code: 'failed', detail: 'lost' };
+
+/** A ladder of two rungs; `failures` are what opening a rung throws. */
+function ladder(webgpu: Probe, failures: Partial<Record<BrowserDevice, Error>> = {}) {
+  const opened: BrowserDevice[] = [];
+  const rungs = (['webgpu', 'wasm'] as const).map((device): Rung => ({
+    device,
+    variant: device,
+    probe: () => Promise.resolve(device === 'webgpu' ? webgpu : FINE),
+    open: () => Promise.reject(new Error('not used here')),
+  }));
+  const open = ({ device }: Rung) => {
+    opened.push(device);
+    const failure = failures[device];
+    return failure ? Promise.reject(failure) : Promise.resolve({} as DecoderSession);
+  };
+  return { it: new Ladder(rungs, open), opened };
+}
+
+function states(it: Ladder): Record<string, string> {
+  return Object.fromEntries(it.reports.map(({ device, state }) => [device, state]));
+}
+
+test('the best device that works is taken', async () => {
+  const { it } = ladder(FINE);
+  expect((await it.climb('auto'))?.device).toBe('webgpu');
+  expect(states(it)).toEqual({ webgpu: 'active', wasm: 'untried' });
+});
+
+test('a software adapter is passed over by itself, and taken when asked for', async () => {
+  const { it } = ladder(SOFTWARE);
+  expect((await it.climb('auto'))?.device).toBe('wasm');
+  expect(states(it)).toEqual({ webgpu: 'skipped', wasm: 'active' });
+  expect((await it.climb('webgpu'))?.device).toBe('webgpu');
+});
+
+test('a device that is not there is not opened', async () => {
+  const { it, opened } = ladder(MISSING);
+  expect((await it.climb('webgpu'))?.device).toBe('wasm');
+  expect(opened).toEqual(['wasm']);
+  expect(it.reports[0]).toEqual({
+    device: 'webgpu',
+    state: 'failed',
+    reason: { code: 'no-webgpu' },
+  });
+});
+
+test('the chosen device is taken even where a better one works', async () => {
+  expect((await ladder(FINE).it.climb('wasm'))?.device).toBe('wasm');
+});
+
+describe('why a device is not used is remembered', () => {
+  test.each([
+    ['canary', 'wrong-answers'],
+    ['timeout', 'too-slow'],
+    ['variant', 'no-variant'],
+    ['device', 'failed'],
+  ] as const)('%s means %s', async (kind, code) => {
+    const { it } = ladder(FINE, { webgpu: new LocalphiError(kind, 'why') });
+    expect((await it.climb('auto'))?.device).toBe('wasm');
+    expect(it.reports[0]?.reason).toEqual({ code, detail: 'why' });
+  });
+});
+
+test('no device at all gives null', async () => {
+  const { it } = ladder(MISSING, { wasm: new Error('no memory') });
+  expect(await it.climb('auto')).toBeNull();
+});
+
+test('damaged files end the climb, because every device would meet them', async () => {
+  const { it, opened } = ladder(FINE, { webgpu: new LocalphiError('damaged', 'model.onnx') });
+  await expect(it.climb('auto')).rejects.toThrow('model.onnx');
+  expect(opened).toEqual(['webgpu']);
+});
+
+test('a device that fails later is left for the next', async () => {
+  const { it } = ladder(FINE);
+  await it.climb('auto');
+  expect((await it.descend(LOST))?.device).toBe('wasm');
+  expect(states(it)).toEqual({ webgpu: 'failed', wasm: 'active' });
+  expect(await it.descend(LOST)).toBeNull();
+});

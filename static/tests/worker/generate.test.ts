@@ -1,0 +1,160 @@
+import { expect, test } from 'vitest';
+
+import { generate } from '../../worker/runtime/generate';
+import type { Answer } from '../../worker/runtime/generate';
+import { Sampler } from '../../worker/runtime/sampler';
+import type { DecoderSession } from '../../worker/runtime/session';
+import { StopStrings } from '../../worker/runtime/stops';
+
+const END = 9;
+const VOCABULARY = 10;
+
+/** Answers with the ids of a script, whatever it reads. */
+class ScriptedSession implements DecoderSession {
+  readonly reads: (readonly number[])[] = [];
+  length = 0;
+  readonly #script: (number | Error)[];
+
+  constructor(...script: (number | Error)[]) {
+    this.#script = script;
+  }
+
+  read(ids: readonly number[]): Promise<Float32Array> {
+    this.reads.push(ids);
+    this.length += ids.length;
+    const next = this.#script.shift();
+    if (next instanceof Error) return Promise.reject(next);
+    const logits = new Float32Array(VOCABULARY);
+    logits[next ?? END] = 1;
+    return Promise.resolve(logits);
+  }
+
+  clear(): void {
+    this.length = 0;
+  }
+
+  dispose(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+function answerTo(promptIds: number[], change: Partial<Answer> = {}): Answer {
+  return {
+    promptIds,
+    ids: [],
+    maxTokens: 100,
+    endIds: new Set([END]),
+    sampler: new Sampler({ temperature: 0, topP: 1, topK: 0 }, 1),
+    detokenizer: { push: (id) => String(id), flush: () => '' },
+    stops: new StopStrings([]),
+    ...change,
+  };
+}
+
+class Log {
+  text = '';
+  readonly reading: number[] = [];
+
+  onReading(done: number): void {
+    this.reading.push(done);
+  }
+
+  onToken(): void {}
+
+  onText(text: string): void {
+    this.text += text;
+  }
+}
+
+const unaborted = { signal: new AbortController().signal };
+
+test('an answer ends at the end token, which is not part of it', async () => {
+  const answer = answerTo([1, 2]);
+  const log = new Log();
+  const session = new ScriptedSession(5, 6, END);
+  expect(await generate(session, answer, log, unaborted)).toBe('stop');
+  expect(answer.ids).toEqual([5, 6]);
+  expect(log.text).toBe('56');
+  expect(session.reads).toEqual([[1, 2], [5], [6]]);
+});
+
+test('an answer ends at its length, and the last id is not read', async () => {
+  const answer = answerTo([1], { maxTokens: 2 });
+  const session = new ScriptedSession(5, 6, 7);
+  expect(await generate(session, answer, new Log(), unaborted)).toBe('length');
+  expect(answer.ids).toEqual([5, 6]);
+  expect(session.reads).toEqual([[1], [5]]);
+});
+
+test('an answer ends before a stop string', async () => {
+  const answer = answerTo([1], { stops: new StopStrings(['67']) });
+  const log = new Log();
+  expect(await generate(new ScriptedSession(5, 6, 7, 8), answer, log, unaborted)).toBe('stop');
+  expect(log.text).toBe('5');
+});
+
+test('what the detokenizer and the stop strings hold back comes in the end', async () => {
+  const answer = answerTo([1], {
+    stops: new StopStrings(['5!']),
+    detokenizer: { push: (id) => String(id), flush: () => '?' },
+  });
+  const log = new Log();
+  await generate(new ScriptedSession(5, END), answer, log, unaborted);
+  expect(log.text).toBe('5?');
+});
+
+test('a long prompt is read in chunks, with progress', async () => {
+  const prompt = Array.from({ length: 600 }, () => 1);
+  const log = new Log();
+  const session = new ScriptedSession(1, 1, END);
+  await generate(session, answerTo(prompt), log, unaborted);
+  expect(session.reads.map(({ length }) => length)).toEqual([256, 256, 88]);
+  expect(log.reading).toEqual([0, 256, 512]);
+});
+
+test('a cancel takes effect between chunks', async () => {
+  const controller = new AbortController();
+  const log = new Log();
+  log.onReading = (done) => {
+    if (done === 256) controller.abort();
+  };
+  const session = new ScriptedSession();
+  const prompt = Array.from({ length: 600 }, () => 1);
+  expect(await generate(session, answerTo(prompt), log, { signal: controller.signal })).toBe(
+    'cancelled',
+  );
+  expect(session.reads).toHaveLength(1);
+});
+
+test('a cancel while answering keeps the text', async () => {
+  const controller = new AbortController();
+  const log = new Log();
+  const answer = answerTo([1]);
+  log.onToken = () => {
+    if (answer.ids.length === 2) controller.abort();
+  };
+  const reason = await generate(new ScriptedSession(5, 6, 7), answer, log, {
+    signal: controller.signal,
+  });
+  expect(reason).toBe('cancelled');
+  expect(log.text).toBe('56');
+});
+
+test('another session goes on where one failed', async () => {
+  const answer = answerTo([1]);
+  const log = new Log();
+  const failing = new ScriptedSession(5, 6, new Error('lost'));
+  await expect(generate(failing, answer, log, unaborted)).rejects.toThrow('lost');
+  const next = new ScriptedSession(7, END);
+  expect(await generate(next, answer, log, unaborted)).toBe('stop');
+  expect(next.reads[0]).toEqual([1, 5, 6]);
+  expect(log.text).toBe('567');
+});
+
+test('logits that are nonsense are the device’s fault', async () => {
+  const session = new ScriptedSession();
+  session.read = () => Promise.resolve(new Float32Array([NaN]));
+  await expect(generate(session, answerTo([1]), new Log(), unaborted)).rejects.toMatchObject({
+    kind: 'device',
+  });
+});

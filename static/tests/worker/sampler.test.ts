@@ -1,0 +1,60 @@
+import { expect, test } from 'vitest';
+
+import { Sampler, argmax } from '../../worker/runtime/sampler';
+
+const GREEDY = { temperature: 0, topP: 1, topK: 0 };
+
+function draws(sampling: typeof GREEDY, logits: number[], count = 200, seed = 1): number[] {
+  const sampler = new Sampler(sampling, seed);
+  return Array.from({ length: count }, () => sampler.draw(Float32Array.from(logits)));
+}
+
+test('temperature 0 takes the largest logit, the first of equals', () => {
+  expect(draws(GREEDY, [0, 3, 3, 1], 1)).toEqual([1]);
+});
+
+test('the same seed draws the same ids, another seed others', () => {
+  const warm = { ...GREEDY, temperature: 1 };
+  expect(draws(warm, [1, 1, 1, 1])).toEqual(draws(warm, [1, 1, 1, 1]));
+  expect(draws(warm, [1, 1, 1, 1])).not.toEqual(draws(warm, [1, 1, 1, 1], 200, 2));
+});
+
+test('ids are drawn as often as their probability says', () => {
+  const ids = draws({ ...GREEDY, temperature: 1 }, [Math.log(3), 0], 4000);
+  expect(ids.filter((id) => id === 0).length / ids.length).toBeCloseTo(0.75, 1);
+});
+
+test('a low temperature sharpens', () => {
+  expect(new Set(draws({ ...GREEDY, temperature: 0.05 }, [2, 1, 0]))).toEqual(new Set([0]));
+});
+
+test('top-k leaves the k likeliest', () => {
+  const ids = draws({ temperature: 5, topP: 1, topK: 2 }, [0, 3, 2, 1]);
+  expect(new Set(ids)).toEqual(new Set([1, 2]));
+});
+
+test('top-p leaves the fewest ids that reach p', () => {
+  const half = draws({ temperature: 1, topP: 0.5, topK: 0 }, [Math.log(6), Math.log(3), 0]);
+  expect(new Set(half)).toEqual(new Set([0]));
+  const most = draws({ temperature: 1, topP: 0.8, topK: 0 }, [Math.log(6), Math.log(3), 0]);
+  expect(new Set(most)).toEqual(new Set([0, 1]));
+});
+
+test('the logits are left as they were', () => {
+  const logits = Float32Array.of(1, 2);
+  new Sampler({ temperature: 1, topP: 0.9, topK: 1 }, 1).draw(logits);
+  expect([...logits]).toEqual([1, 2]);
+});
+
+test('barred tokens are not chosen', () => {
+  expect(argmax(Float32Array.of(-Infinity, -5))).toBe(1);
+});
+
+test.each([
+  ['not a number', [0, NaN]],
+  ['infinite', [0, Infinity]],
+  ['all barred', [-Infinity, -Infinity]],
+  ['none at all', []],
+])('logits that are %s are refused', (_, logits) => {
+  expect(() => argmax(Float32Array.from(logits))).toThrow(RangeError);
+});

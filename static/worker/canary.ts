@@ -1,0 +1,35 @@
+import { LocalphiError, messageOf } from '../shared/errors';
+import type { Canary } from '../shared/manifest';
+import { argmax } from './runtime/sampler';
+import type { DecoderSession } from './runtime/session';
+
+/**
+ * Rejects with `canary` unless the session answers the canary's prompt as expected.
+ * Some providers compute nonsense without an error; this is how we notice. Clears the session.
+ */
+export async function checkCanary(session: DecoderSession, canary: Canary): Promise<void> {
+  session.clear();
+  const ids: number[] = [];
+  let next = canary.prompt;
+  for (const expected of canary.expected) {
+    const id = choose(await session.read(next));
+    ids.push(id);
+    if (id !== expected) {
+      throw wrong(`wanted ${canary.expected.slice(0, ids.length).join()}, got ${ids.join()}`);
+    }
+    next = [id];
+  }
+  session.clear();
+}
+
+function choose(logits: Float32Array): number {
+  try {
+    return argmax(logits);
+  } catch (error) {
+    throw wrong(messageOf(error));
+  }
+}
+
+function wrong(detail: string): LocalphiError {
+  return new LocalphiError('canary', `the test question was answered wrongly: ${detail}`);
+}

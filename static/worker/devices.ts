@@ -1,0 +1,137 @@
+/** The devices of this browser that can run a model, best first, and how to get onto one. */
+import { LocalphiError, messageOf } from '../shared/errors';
+import type { BrowserDevice, Reason, RungReport } from '../shared/protocol';
+import { openWasmSession, openWebGpuSession, requestAdapter } from './runtime/session';
+import type { DecoderSession, SessionSource } from './runtime/session';
+
+/** What a device tells about itself. A usable one may still have a reason to be passed over. */
+export interface Probe {
+  readonly usable: boolean;
+  readonly reason: Reason | null;
+}
+
+export interface Rung {
+  readonly device: BrowserDevice;
+  /** Name of the manifest's variant for this device. */
+  readonly variant: string;
+  probe(): Promise<Probe>;
+  /** Rejects when the session cannot be made. */
+  open(source: SessionSource): Promise<DecoderSession>;
+}
+
+export const RUNGS: readonly Rung[] = [
+  { device: 'webgpu', variant: 'webgpu-f32', probe: probeWebGpu, open: openWebGpuSession },
+  { device: 'wasm', variant: 'wasm', probe: probeWasm, open: openWasmSession },
+];
+
+/** A device with a session that answers as it should. The session is the caller's. */
+export interface Footing {
+  readonly device: BrowserDevice;
+  readonly session: DecoderSession;
+}
+
+/** Errors that would meet every rung alike: the files, not the device, are at fault. */
+const FILE_ERRORS: ReadonlySet<string> = new Set(['network', 'damaged', 'manifest', 'server']);
+
+/** Walks down the rungs until one holds, and remembers why the others did not. */
+export class Ladder {
+  readonly #rungs: readonly Rung[];
+  readonly #open: (rung: Rung) => Promise<DecoderSession>;
+  readonly #reports = new Map<BrowserDevice, RungReport>();
+  #at = 0;
+
+  /** open: makes a session on a rung and checks its answers; its rejection is the reason to go on. */
+  constructor(rungs: readonly Rung[], open: (rung: Rung) => Promise<DecoderSession>) {
+    this.#rungs = rungs;
+    this.#open = open;
+  }
+
+  get reports(): readonly RungReport[] {
+    return [...this.#reports.values()];
+  }
+
+  /**
+   * The first rung that holds, from the chosen one downwards; null when none does.
+   * `auto` passes over rungs that have a reason for it. Rejects when the files are at fault.
+   */
+  async climb(choice: 'auto' | BrowserDevice): Promise<Footing | null> {
+    for (const rung of this.#rungs) this.#report(rung, await probeReport(rung));
+    this.#at = choice === 'auto' ? 0 : this.#rungs.findIndex(({ device }) => device === choice);
+    return this.#walk(choice);
+  }
+
+  /** The next rung that holds, after the current one failed; null when none does. */
+  async descend(reason: Reason): Promise<Footing | null> {
+    this.#report(this.#rungs[this.#at]!, { state: 'failed', reason });
+    this.#at += 1;
+    return this.#walk('auto');
+  }
+
+  async #walk(choice: 'auto' | BrowserDevice): Promise<Footing | null> {
+    for (; this.#at < this.#rungs.length; this.#at++) {
+      const rung = this.#rungs[this.#at]!;
+      const { device } = rung;
+      const { state } = this.#reports.get(device)!;
+      if (state === 'failed' || (state === 'skipped' && choice !== device)) continue;
+      const session = await this.#try(rung);
+      if (session) return { device, session };
+    }
+    return null;
+  }
+
+  async #try(rung: Rung): Promise<DecoderSession | null> {
+    try {
+      const session = await this.#open(rung);
+      this.#report(rung, { state: 'active', reason: null });
+      return session;
+    } catch (error) {
+      this.#report(rung, { state: 'failed', reason: reasonOf(error) });
+      if (error instanceof LocalphiError && FILE_ERRORS.has(error.kind)) throw error;
+      return null;
+    }
+  }
+
+  #report({ device }: Rung, report: Omit<RungReport, 'device'>): void {
+    this.#reports.set(device, { device, ...report });
+  }
+}
+
+/** Why a device is not used, from what it threw. */
+export function reasonOf(error: unknown): Reason {
+  const kind = error instanceof LocalphiError ? error.kind : null;
+  const detail = messageOf(error);
+  if (kind === 'timeout') return { code: 'too-slow', detail };
+  if (kind === 'variant') return { code: 'no-variant', detail };
+  if (kind === 'canary') return { code: 'wrong-answers', detail };
+  return { code: 'failed', detail };
+}
+
+async function probeReport(rung: Rung): Promise<Omit<RungReport, 'device'>> {
+  const { usable, reason } = await rung.probe();
+  if (!usable) return { state: 'failed', reason };
+  return { state: reason ? 'skipped' : 'untried', reason };
+}
+
+async function probeWebGpu(): Promise<Probe> {
+  // Missing in browsers without WebGPU, whatever the types say.
+  if (!('gpu' in navigator)) return { usable: false, reason: { code: 'no-webgpu' } };
+  const adapter = await requestAdapter();
+  if (!adapter) return { usable: false, reason: { code: 'no-adapter' } };
+  return { usable: true, reason: isSoftware(adapter.info) ? { code: 'software-adapter' } : null };
+}
+
+/** Adapters that compute on the CPU: right, but slower than WASM. */
+function isSoftware({ isFallbackAdapter, architecture, description }: GPUAdapterInfo): boolean {
+  return isFallbackAdapter || /swiftshader|llvmpipe/i.test(`${architecture} ${description}`);
+}
+
+/** A function with one i32x4.dot_i16x8_s, which ONNX Runtime's WebAssembly is full of. */
+const SIMD_MODULE = Uint8Array.of(
+  ...[0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0],
+  ...[10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11],
+);
+
+function probeWasm(): Promise<Probe> {
+  const usable = WebAssembly.validate(SIMD_MODULE);
+  return Promise.resolve({ usable, reason: usable ? null : { code: 'no-simd' } });
+}

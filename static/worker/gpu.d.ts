@@ -1,0 +1,6 @@
+/** TypeScript's WebWorker library has the types of WebGPU, but not its flags. */
+declare const GPUBufferUsage: {
+  readonly COPY_SRC: number;
+  readonly COPY_DST: number;
+  readonly STORAGE: number;
+};

@@ -1,0 +1,241 @@
+/** One model, ready to answer: its files, its tokenizer, a session on the best device that holds. */
+import { LocalphiError } from '../shared/errors';
+import { parseJson } from '../shared/json';
+import { parseDecoderConfig } from '../shared/manifest';
+import type { FileEntry, Manifest, Variant } from '../shared/manifest';
+import { render } from '../shared/prompt';
+import type {
+  AnswerIds,
+  AnswerStats,
+  BrowserDevice,
+  ChatOptions,
+  EndReason,
+  LoadProgress,
+  Message,
+  RungReport,
+} from '../shared/protocol';
+import { checkCanary } from './canary';
+import { Ladder, RUNGS, reasonOf } from './devices';
+import type { Footing, Rung } from './devices';
+import type { ModelFetcher } from './files/fetch-model';
+import { generate } from './runtime/generate';
+import type { Answer, AnswerListener } from './runtime/generate';
+import { Sampler } from './runtime/sampler';
+import type { DecoderSession, ModelFiles, SessionSource } from './runtime/session';
+import { StopStrings } from './runtime/stops';
+import { Stopwatch } from './runtime/stopwatch';
+import { Tokenizer } from './runtime/tokenizer';
+
+/** Compiling shaders for a big model may take a minute; a provider that hangs takes for ever. */
+const SESSION_TIMEOUT_MS = 120_000;
+
+/** A transfer rate says little before this. */
+const RATE_AFTER_S = 0.3;
+
+/** Told what happens to an answer, in order. */
+export interface ChatListener extends Omit<AnswerListener, 'onToken'> {
+  /** The device failed, and the same answer goes on on another one. */
+  onMoved(device: BrowserDevice): void;
+}
+
+export interface ChatEnd {
+  readonly reason: EndReason;
+  readonly stats: AnswerStats;
+  readonly ids: AnswerIds;
+}
+
+/** What turns a conversation into ids and back. */
+interface Language {
+  readonly tokenizer: Tokenizer;
+  readonly endIds: ReadonlySet<number>;
+}
+
+/** One call at a time. */
+export class Model {
+  readonly manifest: Manifest;
+  readonly #fetcher: ModelFetcher;
+  readonly #onProgress: (progress: LoadProgress) => void;
+  readonly #ladder = new Ladder(RUNGS, (rung) => this.#open(rung));
+  #footing: Footing | null = null;
+  #language: Language | null = null;
+
+  constructor(
+    manifest: Manifest,
+    fetcher: ModelFetcher,
+    onProgress: (progress: LoadProgress) => void,
+  ) {
+    this.manifest = manifest;
+    this.#fetcher = fetcher;
+    this.#onProgress = onProgress;
+  }
+
+  get rungs(): readonly RungReport[] {
+    return this.#ladder.reports;
+  }
+
+  /** The device that holds, or null when none does. Rejects when the files are at fault. */
+  async load(choice: 'auto' | BrowserDevice): Promise<BrowserDevice | null> {
+    this.#footing = await this.#ladder.climb(choice);
+    return this.#footing?.device ?? null;
+  }
+
+  /**
+   * Answer the conversation. When the device fails, the next one reads prompt and answer so far and
+   * goes on. Rejects with `context` when there is no room, `device` when no device is left.
+   */
+  async chat(
+    messages: readonly Message[],
+    options: ChatOptions,
+    listener: ChatListener,
+    { signal }: { signal: AbortSignal },
+  ): Promise<ChatEnd> {
+    const answer = this.#answer(messages, options);
+    const watch = new Stopwatch();
+    const timed: AnswerListener = {
+      onReading: listener.onReading.bind(listener),
+      onText: listener.onText.bind(listener),
+      onToken: () => {
+        watch.token();
+      },
+    };
+    for (;;) {
+      const { device, session } = this.#standing();
+      try {
+        const reason = await generate(session, answer, timed, { signal });
+        const { promptIds, ids } = answer;
+        const stats = { device, promptTokens: promptIds.length, ...watch.read() };
+        return { reason, stats, ids: { promptIds, ids } };
+      } catch (error) {
+        listener.onMoved(await this.#moveOn(error));
+      }
+    }
+  }
+
+  /** Frees the session. May be called twice. */
+  async dispose(): Promise<void> {
+    const footing = this.#footing;
+    this.#footing = null;
+    await footing?.session.dispose();
+  }
+
+  async #moveOn(error: unknown): Promise<BrowserDevice> {
+    if (!(error instanceof LocalphiError && error.kind === 'device')) throw error;
+    // Freeing what is broken may fail as well; the reason to go on is the first error.
+    await this.dispose().catch(() => {});
+    this.#footing = await this.#ladder.descend(reasonOf(error));
+    if (!this.#footing) throw error;
+    return this.#footing.device;
+  }
+
+  #standing(): Footing {
+    if (!this.#footing) throw new LocalphiError('device', 'no device of this browser is in use');
+    return this.#footing;
+  }
+
+  #answer(messages: readonly Message[], options: ChatOptions): Answer {
+    if (!this.#language) throw new LocalphiError('device', 'the model is not loaded');
+    const { tokenizer, endIds } = this.#language;
+    const { contextLength, promptFormat, sampling, systemPrompt } = this.manifest;
+    const promptIds = tokenizer.encode(render(promptFormat, messages, systemPrompt));
+    const room = contextLength - promptIds.length;
+    if (room <= 0) {
+      throw new LocalphiError(
+        'context',
+        `the conversation is ${promptIds.length} tokens long, and the model reads ${contextLength}`,
+      );
+    }
+    return {
+      promptIds,
+      ids: [],
+      maxTokens: Math.min(room, options.maxTokens ?? room),
+      endIds,
+      sampler: new Sampler(
+        { ...sampling, temperature: options.temperature ?? sampling.temperature },
+        crypto.getRandomValues(new Uint32Array(1))[0]!,
+      ),
+      detokenizer: tokenizer.detokenizer(),
+      stops: new StopStrings(options.stop ?? []),
+    };
+  }
+
+  /** A session on the rung that passed the canary. */
+  async #open(rung: Rung): Promise<DecoderSession> {
+    const variant = this.manifest.variants.get(rung.variant);
+    if (!variant) throw new LocalphiError('variant', `the model has no variant ${rung.variant}`);
+    const files = await this.#fetchFiles(variant);
+    const config = parseDecoderConfig(await readJson(files, 'genai_config.json'));
+    this.#language ??= await this.#readLanguage(files, config.endIds);
+    const { contextLength } = this.manifest;
+    const source = { config, contextLength, files };
+    return withTimeout(openChecked(rung, source, variant), SESSION_TIMEOUT_MS);
+  }
+
+  async #fetchFiles({ files }: Variant): Promise<ModelFiles> {
+    const totalBytes = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    const startMs = performance.now();
+    let loadedBytes = 0;
+    const onBytes = (addedBytes: number) => {
+      loadedBytes += addedBytes;
+      const seconds = (performance.now() - startMs) / 1000;
+      const bytesPerSecond = seconds > RATE_AFTER_S ? loadedBytes / seconds : null;
+      this.#onProgress({ stage: 'files', loadedBytes, totalBytes, bytesPerSecond });
+    };
+    const blobs = new Map<string, Blob>();
+    for (const entry of files) blobs.set(entry.name, await this.#fetchFile(entry, onBytes));
+    this.#onProgress({ stage: 'session', loadedBytes, totalBytes, bytesPerSecond: null });
+    return blobs;
+  }
+
+  #fetchFile(entry: FileEntry, onBytes: (addedBytes: number) => void): Promise<Blob> {
+    return this.#fetcher.file(entry, this.manifest.chunkBytes, onBytes);
+  }
+
+  async #readLanguage(files: ModelFiles, configEndIds: readonly number[]): Promise<Language> {
+    const tokenizer = new Tokenizer(
+      await readJson(files, 'tokenizer.json'),
+      await readJson(files, 'tokenizer_config.json'),
+    );
+    const formatEndIds = this.manifest.promptFormat.end.map((token) => tokenizer.idOf(token));
+    return { tokenizer, endIds: new Set([...formatEndIds, ...configEndIds]) };
+  }
+}
+
+async function openChecked(
+  rung: Rung,
+  source: SessionSource,
+  { canary }: Variant,
+): Promise<DecoderSession> {
+  const session = await rung.open(source);
+  try {
+    if (canary) await checkCanary(session, canary);
+    return session;
+  } catch (error) {
+    await session.dispose();
+    throw error;
+  }
+}
+
+/** The opened session; rejects with `timeout` when it takes too long, and frees what comes late. */
+async function withTimeout(
+  opening: Promise<DecoderSession>,
+  limitMs: number,
+): Promise<DecoderSession> {
+  let timer = 0;
+  const late = new Promise<never>((_, reject) => {
+    timer = self.setTimeout(() => {
+      opening.then((session) => session.dispose()).catch(() => {});
+      reject(new LocalphiError('timeout', `it was not ready after ${limitMs / 1000} s`));
+    }, limitMs);
+  });
+  try {
+    return await Promise.race([opening, late]);
+  } finally {
+    self.clearTimeout(timer);
+  }
+}
+
+async function readJson(files: ModelFiles, name: string): Promise<unknown> {
+  const blob = files.get(name);
+  if (!blob) throw new LocalphiError('manifest', `the variant does not list ${name}`);
+  return parseJson(await blob.text(), name);
+}

@@ -1,0 +1,158 @@
+/**
+ * Where the keys and values of the tokens read so far live.
+ *
+ * A cache gives the tensors of a run, takes back the results, and knows its length in tokens.
+ * It frees the tensors it holds; nobody else does.
+ */
+import type { DecoderConfig } from '../../shared/manifest';
+import type { InferenceSession, OrtModule, Tensor } from './ort';
+
+export interface KvCache {
+  /** Tokens whose keys and values are held. */
+  readonly length: number;
+  /** Inputs of the next run. */
+  feeds(): Record<string, Tensor>;
+  /** Outputs of the next run: a tensor to write into, or null to let the run allocate. */
+  fetches(): Record<string, Tensor | null>;
+  /** Takes over the outputs of a run that read `added` tokens. */
+  accept(results: InferenceSession.OnnxValueMapType, added: number): void;
+  /** Forgets every token. */
+  clear(): void;
+  /** Frees all tensors. May be called twice. */
+  dispose(): void;
+}
+
+interface Slot {
+  readonly past: string;
+  readonly present: string;
+}
+
+/**
+ * A cache that grows with every run: what came out goes in again. For the WASM rung.
+ * Tensors have the shape (1, H, S, D).
+ */
+export class GrowingKv implements KvCache {
+  #length = 0;
+  #past: Record<string, Tensor>;
+  readonly #slots: readonly Slot[];
+  readonly #empty: () => Tensor;
+
+  constructor(ort: OrtModule, config: DecoderConfig) {
+    this.#slots = slotsOf(config);
+    this.#empty = () =>
+      new ort.Tensor('float32', new Float32Array(0), [1, config.kvHeads, 0, config.headSize]);
+    this.#past = this.#allEmpty();
+  }
+
+  get length(): number {
+    return this.#length;
+  }
+
+  feeds(): Record<string, Tensor> {
+    return this.#past;
+  }
+
+  fetches(): Record<string, null> {
+    return Object.fromEntries(this.#slots.map(({ present }) => [present, null]));
+  }
+
+  accept(results: InferenceSession.OnnxValueMapType, added: number): void {
+    this.#free();
+    this.#past = Object.fromEntries(
+      this.#slots.map(({ past, present }) => [past, results[present]!]),
+    );
+    this.#length += added;
+  }
+
+  clear(): void {
+    this.#free();
+    this.#past = this.#allEmpty();
+    this.#length = 0;
+  }
+
+  dispose(): void {
+    this.#free();
+    this.#past = {};
+    this.#length = 0;
+  }
+
+  #allEmpty(): Record<string, Tensor> {
+    return Object.fromEntries(this.#slots.map(({ past }) => [past, this.#empty()]));
+  }
+
+  #free(): void {
+    for (const tensor of Object.values(this.#past)) tensor.dispose();
+  }
+}
+
+/**
+ * A cache of fixed size on the GPU; a run writes into the tensors it reads.
+ * Growing caches defeat ONNX Runtime's buffer reuse and slow down with every token, and only a
+ * shared buffer takes the fast path of GroupQueryAttention. Forgetting is setting the length.
+ */
+export class FixedGpuKv implements KvCache {
+  #length = 0;
+  readonly #slots: readonly Slot[];
+  readonly #tensors: Tensor[];
+
+  /** capacity: most tokens to hold. A device short of memory reports it later, as a GPU error. */
+  constructor(ort: OrtModule, gpu: GPUDevice, config: DecoderConfig, capacity: number) {
+    this.#slots = slotsOf(config);
+    const dims = [1, config.kvHeads, capacity, config.headSize]; // (1, H, S, D)
+    const size = fixedBufferBytes(config, capacity);
+    this.#tensors = this.#slots.map(() => gpuTensor(ort, gpu, dims, size));
+  }
+
+  get length(): number {
+    return this.#length;
+  }
+
+  feeds(): Record<string, Tensor> {
+    return Object.fromEntries(this.#slots.map(({ past }, i) => [past, this.#tensors[i]!]));
+  }
+
+  fetches(): Record<string, Tensor> {
+    return Object.fromEntries(this.#slots.map(({ present }, i) => [present, this.#tensors[i]!]));
+  }
+
+  accept(_results: InferenceSession.OnnxValueMapType, added: number): void {
+    this.#length += added;
+  }
+
+  clear(): void {
+    this.#length = 0;
+  }
+
+  dispose(): void {
+    for (const tensor of this.#tensors.splice(0)) tensor.dispose();
+    this.#length = 0;
+  }
+}
+
+/** A float32 tensor of our own on the GPU; disposing of it frees the buffer. */
+function gpuTensor(ort: OrtModule, gpu: GPUDevice, dims: readonly number[], size: number): Tensor {
+  const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
+  const buffer = gpu.createBuffer({ size, usage });
+  const dispose = () => {
+    buffer.destroy();
+  };
+  return ort.Tensor.fromGpuBuffer(buffer, { dataType: 'float32', dims, dispose });
+}
+
+/** Bytes of one of the buffers that FixedGpuKv makes. */
+export function fixedBufferBytes(config: DecoderConfig, capacity: number): number {
+  return Float32Array.BYTES_PER_ELEMENT * config.kvHeads * capacity * config.headSize;
+}
+
+/** Tensor names of every layer, in layer order, from patterns with `%d`. */
+export function perLayer(layers: number, patterns: readonly string[]): readonly string[] {
+  return Array.from({ length: layers }, (_, layer) =>
+    patterns.map((pattern) => pattern.replace('%d', String(layer))),
+  ).flat();
+}
+
+function slotsOf({ layers, names }: DecoderConfig): readonly Slot[] {
+  const presents = perLayer(layers, [names.presentKey, names.presentValue]);
+  const pasts = perLayer(layers, [names.pastKey, names.pastValue]);
+  return pasts.map((past, i) => ({ past, present: presents[i]! }));
+}

@@ -1,0 +1,42 @@
+/**
+ * The one door to ONNX Runtime Web.
+ *
+ * Its default entry (`onnxruntime-web`, `/all`) is the JSEP build, which answers wrongly without an
+ * error for fp16 models on GPUs without f16 and for INT4 GatherBlockQuantized. Only the two builds
+ * with the native WebGPU provider are shipped; each also serves the WASM rung.
+ */
+import type * as Ort from 'onnxruntime-web';
+
+export type { InferenceSession, Tensor } from 'onnxruntime-web';
+
+export type OrtModule = typeof Ort;
+
+const FOLDER = '/ort/';
+const MOST_THREADS = 8;
+
+let loading: Promise<OrtModule> | null = null;
+
+/** ONNX Runtime Web, fetched and configured once; a failed fetch may be tried again. */
+export function loadOrt(): Promise<OrtModule> {
+  loading ??= importOrt().catch((error: unknown) => {
+    loading = null;
+    throw error;
+  });
+  return loading;
+}
+
+/** All cores up to 8, or 1 where the page is not cross-origin isolated. */
+export function threadCount(): number {
+  return self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency, MOST_THREADS) : 1;
+}
+
+async function importOrt(): Promise<OrtModule> {
+  // JSPI: a smaller download, cheaper calls, and weights read from a Blob piece by piece.
+  const build = 'Suspending' in WebAssembly ? 'ort.jspi.min.mjs' : 'ort.webgpu.min.mjs';
+  const url = new URL(FOLDER + build, self.location.origin).href;
+  const ort = (await import(/* @vite-ignore */ url)) as OrtModule;
+  ort.env.wasm.wasmPaths = new URL(FOLDER, self.location.origin).href;
+  ort.env.wasm.numThreads = threadCount();
+  ort.env.logLevel = 'error';
+  return ort;
+}

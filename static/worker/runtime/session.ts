@@ -1,0 +1,285 @@
+/** One decoder graph on one device. */
+import { LocalphiError, messageOf } from '../../shared/errors';
+import type { DecoderConfig } from '../../shared/manifest';
+import { FixedGpuKv, GrowingKv, fixedBufferBytes, perLayer } from './kv';
+import type { KvCache } from './kv';
+import { loadOrt } from './ort';
+import type { InferenceSession, OrtModule, Tensor } from './ort';
+
+/** What the decode loop needs of a model; one call at a time. */
+export interface DecoderSession {
+  /** Tokens read so far. */
+  readonly length: number;
+  /**
+   * Read the ids after those read so far.
+   * Returns the logits (V) of the last one, good until the next call.
+   * Rejects with a `device` error.
+   */
+  read(ids: readonly number[]): Promise<Float32Array>;
+  /** Forget every token. */
+  clear(): void;
+  /** Frees graph and cache. May be called twice. */
+  dispose(): Promise<void>;
+}
+
+/** The files of one variant: blobs by name. */
+export type ModelFiles = ReadonlyMap<string, Blob>;
+
+/** A file of weights as ONNX Runtime takes it. */
+interface ExternalFile {
+  readonly path: string;
+  readonly data: Blob | Uint8Array;
+}
+
+export interface SessionSource {
+  readonly config: DecoderConfig;
+  readonly contextLength: number;
+  readonly files: ModelFiles;
+}
+
+/** The model on the CPU, in WebAssembly. */
+export async function openWasmSession(source: SessionSource): Promise<DecoderSession> {
+  const ort = await loadOrt();
+  const weights = await wholeWeights(source);
+  const session = await createSession(ort, source, weights, { executionProviders: ['wasm'] });
+  return new OrtDecoder(ort, session, new GrowingKv(ort, source.config), source.config);
+}
+
+/** The model on a GPU, with the full limits of its adapter. The device lives and dies with it. */
+export async function openWebGpuSession(source: SessionSource): Promise<DecoderSession> {
+  const ort = await loadOrt();
+  const adapter = await requestAdapter();
+  if (!adapter) throw new LocalphiError('device', 'there is no GPU adapter any more');
+  const gpu = await requestDevice(adapter, source);
+  try {
+    const kv = new FixedGpuKv(ort, gpu, source.config, source.contextLength);
+    const presents = presentNames(source.config).map((name) => [name, 'gpu-buffer'] as const);
+    const session = await createSession(ort, source, lazyWeights(source), {
+      executionProviders: [{ name: 'webgpu', device: gpu }],
+      preferredOutputLocation: Object.fromEntries(presents),
+    });
+    return new OrtDecoder(ort, session, kv, source.config, gpu);
+  } catch (error) {
+    gpu.destroy();
+    throw error;
+  }
+}
+
+/** The adapter for heavy work, or null where the browser offers none. */
+export async function requestAdapter(): Promise<GPUAdapter | null> {
+  return navigator.gpu.requestAdapter({ powerPreference: 'high-performance' });
+}
+
+/** Adapter limits that weights, caches and kernels run into; the defaults fit phones. */
+const LIMITS = [
+  'maxBufferSize',
+  'maxStorageBufferBindingSize',
+  'maxStorageBuffersPerShaderStage',
+  'maxComputeWorkgroupStorageSize',
+  'maxComputeInvocationsPerWorkgroup',
+  'maxComputeWorkgroupSizeX',
+  'maxComputeWorkgroupSizeY',
+  'maxComputeWorkgroupSizeZ',
+  'maxComputeWorkgroupsPerDimension',
+] as const;
+
+/**
+ * Smallest subgroup that the prefill kernels are right for.
+ * Symptom: with subgroups of 4 (SwiftShader), reading 32 or more tokens at once gives logits that
+ * are off by 0.8 of 1.2, without an error; up to 31 tokens, or without the feature, they differ from
+ * WASM's by less than 1e-6. Measured with ONNX Runtime Web 1.30.0 on Chromium 156, JSPI build.
+ * Can go when a canary longer than 32 tokens passes without it.
+ */
+const SMALLEST_SUBGROUP = 8;
+
+async function requestDevice(adapter: GPUAdapter, source: SessionSource): Promise<GPUDevice> {
+  const wantedBytes = fixedBufferBytes(source.config, source.contextLength);
+  const allowedBytes = adapter.limits.maxStorageBufferBindingSize;
+  if (wantedBytes > allowedBytes) {
+    throw new LocalphiError(
+      'device',
+      `the cache needs buffers of ${wantedBytes} bytes, and the adapter allows ${allowedBytes}`,
+    );
+  }
+  return adapter.requestDevice({
+    requiredFeatures: wantedFeatures(adapter),
+    requiredLimits: Object.fromEntries(LIMITS.map((name) => [name, adapter.limits[name]])),
+  });
+}
+
+function wantedFeatures({ features, info }: GPUAdapter): GPUFeatureName[] {
+  const wanted: GPUFeatureName[] = ['shader-f16'];
+  if (info.subgroupMinSize >= SMALLEST_SUBGROUP) wanted.push('subgroups');
+  return wanted.filter((feature) => features.has(feature));
+}
+
+async function createSession(
+  ort: OrtModule,
+  { config, files }: SessionSource,
+  externalData: readonly ExternalFile[],
+  options: InferenceSession.SessionOptions,
+): Promise<InferenceSession> {
+  const graph = await blobOf(files, config.graphFile).arrayBuffer();
+  const session = await ort.InferenceSession.create(new Uint8Array(graph), {
+    ...options,
+    logSeverityLevel: ERRORS_ONLY,
+    externalData,
+  });
+  await refuseUnknownInputs(session, config);
+  return session;
+}
+
+/** The weights, to be read from the Blob piece by piece where the build can (JSPI). */
+function lazyWeights({ config, files }: SessionSource): ExternalFile[] {
+  return weightNames(config, files).map((name) => ({ path: name, data: blobOf(files, name) }));
+}
+
+/**
+ * The weights, read whole.
+ * Symptom: with threads and weights in a Blob, about one session in five is never made; the promise
+ * stays pending. Seen with ONNX Runtime Web 1.30.0, JSPI build, WASM provider, two threads, Chromium
+ * 156, a File of the origin private file system: 9 of 44 loads hung, and none of 24 with bytes, nor
+ * of 24 with one thread. Like microsoft/onnxruntime#26858. WASM copies the weights into its heap in
+ * any case, so the price is a second copy while the session is made.
+ */
+async function wholeWeights({ config, files }: SessionSource): Promise<ExternalFile[]> {
+  const names = weightNames(config, files);
+  return Promise.all(
+    names.map(async (name) => {
+      const bytes = await blobOf(files, name).arrayBuffer();
+      return { path: name, data: new Uint8Array(bytes) };
+    }),
+  );
+}
+
+/** Everything that is neither the graph nor JSON. */
+function weightNames({ graphFile }: DecoderConfig, files: ModelFiles): string[] {
+  return [...files.keys()].filter((name) => name !== graphFile && !name.endsWith('.json'));
+}
+
+/** ONNX Runtime's scale of severities: 3 is error. */
+const ERRORS_ONLY = 3;
+
+async function refuseUnknownInputs(session: InferenceSession, config: DecoderConfig) {
+  const known = new Set([config.names.inputIds, config.names.attentionMask, ...pastNames(config)]);
+  const unknown = session.inputNames.filter((name) => !known.has(name));
+  if (unknown.length === 0) return;
+  await session.release();
+  throw new LocalphiError('manifest', `the graph wants inputs we do not know: ${unknown.join()}`);
+}
+
+function blobOf(files: ModelFiles, name: string): Blob {
+  const blob = files.get(name);
+  if (!blob) throw new LocalphiError('manifest', `the variant does not list ${name}`);
+  return blob;
+}
+
+/** ONNX Runtime's session and a cache, seen as a decoder. Owns both, and the GPU device if given. */
+class OrtDecoder implements DecoderSession {
+  readonly #ort: OrtModule;
+  readonly #config: DecoderConfig;
+  readonly #kv: KvCache;
+  readonly #gpu: GPUDevice | null;
+  #session: InferenceSession | null;
+  #fault: LocalphiError | null = null;
+  #onFault: (fault: LocalphiError) => void = () => {};
+
+  constructor(
+    ort: OrtModule,
+    session: InferenceSession,
+    kv: KvCache,
+    config: DecoderConfig,
+    gpu: GPUDevice | null = null,
+  ) {
+    this.#ort = ort;
+    this.#session = session;
+    this.#kv = kv;
+    this.#config = config;
+    this.#gpu = gpu;
+    if (gpu) this.#watch(gpu);
+  }
+
+  get length(): number {
+    return this.#kv.length;
+  }
+
+  async read(ids: readonly number[]): Promise<Float32Array> {
+    try {
+      return await this.#read(ids);
+    } catch (error) {
+      if (error instanceof LocalphiError) throw error;
+      throw new LocalphiError('device', messageOf(error), { cause: error });
+    }
+  }
+
+  clear(): void {
+    this.#kv.clear();
+  }
+
+  async dispose(): Promise<void> {
+    const session = this.#session;
+    this.#session = null;
+    this.#kv.dispose();
+    await session?.release();
+    this.#gpu?.destroy();
+  }
+
+  async #read(ids: readonly number[]): Promise<Float32Array> {
+    const { names } = this.#config;
+    const total = this.#kv.length + ids.length;
+    const feeds = {
+      ...this.#kv.feeds(),
+      [names.inputIds]: this.#int64(BigInt64Array.from(ids, BigInt)), // (1, T)
+      [names.attentionMask]: this.#int64(new BigInt64Array(total).fill(1n)), // (1, S + T)
+    };
+    const results = await this.#run(feeds, { ...this.#kv.fetches(), [names.logits]: null });
+    this.#kv.accept(results, ids.length);
+    return lastRow(results[names.logits]);
+  }
+
+  /** The run's results; rejects at once when the device is lost meanwhile. */
+  #run(feeds: InferenceSession.FeedsType, fetches: InferenceSession.FetchesType) {
+    return new Promise<InferenceSession.OnnxValueMapType>((resolve, reject) => {
+      if (!this.#session) throw new LocalphiError('device', 'the session is closed');
+      if (this.#fault) throw this.#fault;
+      this.#onFault = reject;
+      this.#session.run(feeds, fetches).then(resolve, reject);
+    });
+  }
+
+  #int64(values: BigInt64Array): Tensor {
+    return new this.#ort.Tensor('int64', values, [1, values.length]);
+  }
+
+  /** ONNX Runtime does not report GPU validation errors; results after one are not to be trusted. */
+  #watch(gpu: GPUDevice): void {
+    const fail = (message: string) => {
+      if (!this.#session) return;
+      this.#fault = new LocalphiError('device', message);
+      this.#onFault(this.#fault);
+    };
+    gpu.addEventListener('uncapturederror', ({ error }) => {
+      fail(`the GPU reported an error: ${error.message}`);
+    });
+    void gpu.lost.then(({ message }) => {
+      fail(`the GPU device was lost: ${message}`);
+    });
+  }
+}
+
+/** The logits (V) of the last position of a (1, T, V) tensor. */
+function lastRow(logits: Tensor | undefined): Float32Array {
+  const vocabulary = logits?.dims.at(-1);
+  if (!(logits?.data instanceof Float32Array) || vocabulary === undefined) {
+    throw new LocalphiError('device', `wanted float32 logits, but they are ${logits?.type}`);
+  }
+  return logits.data.subarray(logits.data.length - vocabulary);
+}
+
+function pastNames({ layers, names }: DecoderConfig): readonly string[] {
+  return perLayer(layers, [names.pastKey, names.pastValue]);
+}
+
+function presentNames({ layers, names }: DecoderConfig): readonly string[] {
+  return perLayer(layers, [names.presentKey, names.presentValue]);
+}
