@@ -7,6 +7,9 @@ const tenths = new Intl.NumberFormat('en', { maximumFractionDigits: 1 });
 
 const deviceNames: Record<Device, string> = { webgpu: 'WebGPU', wasm: 'WASM', server: 'Server' };
 
+/** The same names in the middle of a sentence. */
+const devicesInText: Record<Device, string> = { ...deviceNames, server: 'the server' };
+
 const deviceHints: Record<DeviceChoice, string> = {
   auto: 'The fastest one that works',
   webgpu: 'The graphics card, from this page',
@@ -78,9 +81,10 @@ export const strings = {
   deviceHint: (choice: DeviceChoice) => deviceHints[choice],
   inUse: 'in use',
   reason: ({ code, detail }: Reason) =>
-    code === 'failed' && detail !== undefined ? `It failed: ${detail}.` : reasons[code],
-  detour: (reason: string, device: Device) => `${reason} ${deviceNames[device]} is used instead.`,
-  moved: (device: Device) => `The device failed, so the answer went on on ${deviceNames[device]}.`,
+    code === 'failed' && detail !== undefined ? `It failed: ${shorten(detail)}` : reasons[code],
+  detour: (reason: string, device: Device) => `${reason} Using ${devicesInText[device]} instead.`,
+  moved: (device: Device) =>
+    `The device failed, so the answer was finished on ${devicesInText[device]}.`,
   restarted: 'The device failed, so the server answered instead.',
   note: (note: LoadNote) => notes[note],
   error: (kind: ErrorKind) => errors[kind],
@@ -110,6 +114,12 @@ export const strings = {
       .filter((part) => part !== null)
       .join(' · '),
 };
+
+/** Messages of the runtime can be a page long. */
+function shorten(text: string): string {
+  const sentence = text.replace(/\s+/g, ' ').trim();
+  return sentence.length > 140 ? `${sentence.slice(0, 139)}…` : `${sentence.replace(/\.$/, '')}.`;
+}
 
 function megabytes(bytes: number): string {
   return tenths.format(bytes / 1e6);

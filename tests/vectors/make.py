@@ -37,6 +37,7 @@ TEXTS = (
     "don't WON'T it's I'll we've",
     "https://example.org/a?b=c&d=%20#e",
     "\u200b\u00a0\ufeff\u2028",
+    "a\u0085 b \ufeff c\ufeffd",
     "𝔘𝔫𝔦𝔠𝔬𝔡𝔢 ∑∫√ ½ ²",
     "<|user|>Hi<|end|><|assistant|>",
     "x<\u200b|end|>y",

@@ -138,7 +138,7 @@ function lazyWeights({ config, files }: SessionSource): ExternalFile[] {
  * The weights, read whole.
  * Symptom: with threads and weights in a Blob, about one session in five is never made; the promise
  * stays pending. Seen with ONNX Runtime Web 1.30.0, JSPI build, WASM provider, two threads, Chromium
- * 156, a File of the origin private file system: 9 of 44 loads hung, and none of 24 with bytes, nor
+ * 156, a File of the origin private file system: 10 of 48 loads hung, none of 54 with bytes, nor
  * of 24 with one thread. Like microsoft/onnxruntime#26858. WASM copies the weights into its heap in
  * any case, so the price is a second copy while the session is made.
  */
@@ -174,6 +174,8 @@ function blobOf(files: ModelFiles, name: string): Blob {
   return blob;
 }
 
+const LOSS_DELAY_MS = 50;
+
 /** ONNX Runtime's session and a cache, seen as a decoder. Owns both, and the GPU device if given. */
 class OrtDecoder implements DecoderSession {
   readonly #ort: OrtModule;
@@ -208,7 +210,7 @@ class OrtDecoder implements DecoderSession {
       return await this.#read(ids);
     } catch (error) {
       if (error instanceof LocalphiError) throw error;
-      throw new LocalphiError('device', messageOf(error), { cause: error });
+      throw (await this.#loss()) ?? new LocalphiError('device', messageOf(error), { cause: error });
     }
   }
 
@@ -245,6 +247,12 @@ class OrtDecoder implements DecoderSession {
       this.#onFault = reject;
       this.#session.run(feeds, fetches).then(resolve, reject);
     });
+  }
+
+  /** The loss of the GPU, if that is why a run failed; it is told a moment after the run. */
+  async #loss(): Promise<LocalphiError | null> {
+    if (this.#gpu) await new Promise((resolve) => setTimeout(resolve, LOSS_DELAY_MS));
+    return this.#fault;
   }
 
   #int64(values: BigInt64Array): Tensor {

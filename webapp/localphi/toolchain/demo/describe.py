@@ -37,7 +37,8 @@ from localphi.toolchain.demo.settings import (
 
 FILES = (CONFIG, *TOKENIZER_FILES, GRAPH, WEIGHTS)
 DEVICES = ("server-cpu", "webgpu-f32", "wasm")
-CANARY_QUESTION = "What is localphi?"
+# After an exchange, so that the prompt is longer than 32 tokens: GPUs read long prompts with other kernels.
+CANARY_QUESTIONS = ("What is localphi?", "What is a KV cache?")
 CANARY_TOKENS = 8
 
 PROMPT_FORMAT = PromptFormat(
@@ -84,7 +85,9 @@ def describe_folder(folder: Path) -> Manifest:
 
 def _canary(folder: Path) -> Canary:
     answerer = Answerer(folder)
-    prompt = answerer.prompt([(USER, CANARY_QUESTION)])
+    first, second = CANARY_QUESTIONS
+    turns = [(USER, first)]
+    prompt = answerer.prompt([*turns, answerer.reply(turns), (USER, second)])
     return Canary(tuple(prompt), tuple(answerer.continue_ids(prompt, CANARY_TOKENS)))
 
 
