@@ -40,7 +40,10 @@ export async function openHistory(): Promise<History> {
     return {
       load: async () => (await database.get('conversations', KEY)) ?? [],
       save: async (entries) => {
-        await database.put('conversations', entries, KEY);
+        const transaction = database.transaction('conversations', 'readwrite');
+        const put = transaction.store.put(entries, KEY);
+        transaction.commit(); // lasts even if the page is left before the next event
+        await Promise.all([put, transaction.done]);
       },
     };
   } catch {
@@ -49,14 +52,15 @@ export async function openHistory(): Promise<History> {
 }
 
 /**
- * Calls `save` now if the last call is long enough ago, else later with the latest value; never
- * twice at a time. A save that fails is dropped: the next one holds everything again.
+ * Calls `save` now if the last call is long enough ago, else later with the latest value.
+ * Saves may overlap when flushed; they begin in the order of their values. One that fails is
+ * dropped: the next one holds everything again.
  */
 export class Throttle<T> {
   readonly #save: (value: T) => Promise<void>;
   readonly #intervalMs: number;
   #pending: { readonly value: T } | null = null;
-  #running = false;
+  #resting = false;
 
   constructor(save: (value: T) => Promise<void>, intervalMs: number) {
     this.#save = save;
@@ -65,17 +69,20 @@ export class Throttle<T> {
 
   push(value: T): void {
     this.#pending = { value };
-    if (!this.#running) void this.#drain();
+    if (this.#resting) return;
+    this.#resting = true;
+    this.flush();
+    setTimeout(() => {
+      this.#resting = false;
+      if (this.#pending) this.push(this.#pending.value);
+    }, this.#intervalMs);
   }
 
-  async #drain(): Promise<void> {
-    this.#running = true;
-    while (this.#pending) {
-      const { value } = this.#pending;
-      this.#pending = null;
-      await this.#save(value).catch(() => {});
-      await new Promise((resolve) => setTimeout(resolve, this.#intervalMs));
-    }
-    this.#running = false;
+  /** Begin to save what still waits, before this returns. */
+  flush(): void {
+    if (!this.#pending) return;
+    const { value } = this.#pending;
+    this.#pending = null;
+    void this.#save(value).catch(() => {});
   }
 }

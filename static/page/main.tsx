@@ -50,7 +50,7 @@ function ask(conversation: Conversation, question: string): void {
   conversation.send(question);
 }
 
-/** Saves as tokens arrive, so that a crash or a reload loses next to nothing. */
+/** Saves as tokens arrive, and at once when an answer ends or the page is left. */
 function keep(
   conversation: Conversation,
   save: (entries: typeof conversation.snapshot.value) => Promise<void>,
@@ -61,6 +61,12 @@ function keep(
     const entries = conversation.snapshot.value;
     if (!first) throttle.push(entries);
     first = false;
+  });
+  effect(() => {
+    if (!conversation.busy.value) throttle.flush();
+  });
+  addEventListener('pagehide', () => {
+    throttle.flush();
   });
 }
 

@@ -43,5 +43,9 @@ test('saving is throttled and never loses the last value', async () => {
   throttle.push(4);
   await vi.advanceTimersByTimeAsync(100);
   expect(saved).toEqual([1, 3, 4]);
+  throttle.push(5);
+  throttle.flush();
+  throttle.flush();
+  expect(saved).toEqual([1, 3, 4, 5]);
   vi.useRealTimers();
 });
