@@ -48,10 +48,10 @@ def by_engine(server: LiveServer) -> Times:
                 yield time.perf_counter()
 
 
-def by_http(server: LiveServer) -> Times:
+def by_http(client: httpx.Client, server: LiveServer) -> Times:
     messages = [{"role": "user", "content": PROMPT}]
     body = {"messages": messages, "stream": True, "max_tokens": TOKENS, "temperature": 2, "seed": 1}
-    with httpx.stream("POST", server.url + "/v1/chat/completions", json=body, timeout=120) as response:
+    with client.stream("POST", server.url + "/v1/chat/completions", json=body) as response:
         for line in response.iter_lines():
             if '"content":' in line and '"role"' not in line:
                 yield time.perf_counter()
@@ -74,10 +74,11 @@ def main() -> None:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         all_cores = stack.enter_context(serving(Settings(home=home)))
         one_core = stack.enter_context(serving(Settings(home=home, threads=1)))
+        client = stack.enter_context(httpx.Client(timeout=120, trust_env=False))
         ways: dict[str, Callable[[], Times]] = {
             "engine": lambda: by_engine(all_cores),
-            "http": lambda: by_http(all_cores),
-            "http, 1 thread": lambda: by_http(one_core),
+            "http": lambda: by_http(client, all_cores),
+            "http, 1 thread": lambda: by_http(client, one_core),
         }
         for answer in ways.values():
             measure(answer)  # the first one loads the model

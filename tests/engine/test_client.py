@@ -13,7 +13,8 @@ import pytest
 from localphi.chat import ChatRequest, Chunk, Finished, Message, Usage
 from localphi.config import DEMO_MODEL
 from localphi.engine.base import WorkerSpec
-from localphi.engine.client import EngineClient, Places
+from localphi.engine.client import EngineClient
+from localphi.engine.process import Places
 from localphi.errors import (
     ContextLengthExceeded,
     EngineBusy,
