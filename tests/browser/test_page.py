@@ -137,6 +137,23 @@ def test_a_browser_without_a_file_system_keeps_the_model_in_memory(
     assert _expected(QUESTION)[:60] in _ask(page, QUESTION)
 
 
+def test_without_isolation_the_page_computes_with_one_thread(
+    context: BrowserContext, open_page: Open
+) -> None:
+    context.route("**/*", _without_isolation)
+    page = open_page("?device=wasm")
+    assert page.evaluate("crossOriginIsolated") is False
+    assert _expected(QUESTION)[:60] in _ask(page, QUESTION)
+
+
+def _without_isolation(route: Route) -> None:
+    """As behind a proxy that drops the headers threads need."""
+    response = route.fetch()
+    dropped = ("cross-origin-opener-policy", "cross-origin-embedder-policy")
+    headers = {name: value for name, value in response.headers.items() if name.lower() not in dropped}
+    route.fulfill(response=response, headers=headers)
+
+
 def test_the_conversation_survives_a_reload(open_page: Open) -> None:
     page = open_page("?device=wasm")
     answer = _ask(page, QUESTION)
