@@ -36,8 +36,11 @@ def test_every_error_is_among_the_examples() -> None:
     assert {type(error) for error in EXAMPLES} == _descendants(errors.LocalphiError)
 
 
-def _descendants(kind: type) -> set[type]:
-    return {child for direct in kind.__subclasses__() for child in {direct, *_descendants(direct)}}
+def _descendants(kind: type[Exception]) -> set[type[Exception]]:
+    found: set[type[Exception]] = set()
+    for child in kind.__subclasses__():
+        found |= {child, *_descendants(child)}
+    return found
 
 
 def test_a_long_prompt_is_told_with_both_numbers() -> None:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -43,5 +46,10 @@ def test_refusals_and_errors_carry_the_headers_too(client: FlaskClient) -> None:
 def test_a_host_that_is_no_address_is_refused(app: Flask) -> None:
     statuses: list[str] = []
     environ = {"HTTP_HOST": "[::1", "REQUEST_METHOD": "GET", "PATH_INFO": "/healthz"}
-    app.wsgi_app(environ, lambda status, headers, exc_info=None: statuses.append(status))
+
+    def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], object]:
+        statuses.append(status)
+        return lambda data: None
+
+    app.wsgi_app(environ, start)
     assert statuses == ["403 Forbidden"]
