@@ -104,6 +104,7 @@ def test_doctor_reports_and_says_that_telemetry_is_off(home: Path) -> None:
     for subject in (
         "runtime",
         "providers",
+        "gpu",
         "cores",
         "browser",
         "disk",

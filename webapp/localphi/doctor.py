@@ -17,6 +17,7 @@ _BROWSERS = (
     ("Chrome", ("google-chrome", "google-chrome-stable", "chrome", "Google/Chrome/Application/chrome")),
     ("Chromium", ("chromium", "chromium-browser")),
 )
+_GPU_VENDORS = {"0x10de": "NVIDIA", "0x1002": "AMD", "0x8086": "Intel"}
 _MAC_APPS = {"Edge": "Microsoft Edge.app", "Chrome": "Google Chrome.app", "Chromium": "Chromium.app"}
 
 
@@ -37,6 +38,7 @@ def examine(settings: Settings) -> list[Finding]:
         Finding("python", True, f"{platform.python_version()} on {platform.platform(terse=True)}"),
         _runtime(),
         _providers(),
+        _gpu(),
         _threads(settings),
         _browsers(),
         _disk(settings),
@@ -79,6 +81,17 @@ def _providers() -> Finding:
     gpu = [name for name in names if name not in ("CPU", "Azure")]
     hint = "" if gpu else "; the server route runs on the CPU, the page can use the GPU through WebGPU"
     return Finding("providers", True, ", ".join(names) + hint)
+
+
+def _gpu(cards: Path = Path("/sys/class/drm")) -> Finding:
+    """What Linux lists; other systems keep it where only the browser looks it up."""
+    if not cards.is_dir():
+        return Finding("gpu", True, "not looked up on this system; edge://gpu or chrome://gpu shows it")
+    vendors = {file.read_text(encoding="ascii").strip() for file in cards.glob("card*/device/vendor")}
+    names = sorted(_GPU_VENDORS.get(vendor, f"vendor {vendor}") for vendor in vendors)
+    if not names:
+        return Finding("gpu", False, "none found; the page uses WASM")
+    return Finding("gpu", True, ", ".join(names) + "; the page uses it through WebGPU where the browser can")
 
 
 def _threads(settings: Settings) -> Finding:
