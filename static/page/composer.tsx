@@ -14,7 +14,7 @@ export function Composer({ conversation }: Props) {
   const text = useSignal('');
   const area = useRef<HTMLTextAreaElement>(null);
   const busy = conversation.busy.value;
-  useFocusAtStart(area);
+  useFocus(area, busy);
   useGrowth(area, text.value);
   useEscape(() => {
     conversation.stop();
@@ -50,6 +50,7 @@ export function Composer({ conversation }: Props) {
       />
       {busy ? (
         <button
+          key="stop" // not the same element as Send: a late click must not send the draft
           type="button"
           class="button primary"
           data-testid="stop"
@@ -62,6 +63,7 @@ export function Composer({ conversation }: Props) {
         </button>
       ) : (
         <button
+          key="send"
           type="submit"
           class="button primary"
           data-testid="send"
@@ -74,11 +76,15 @@ export function Composer({ conversation }: Props) {
   );
 }
 
-/** Ready to type, except where that would open a keyboard on the screen. */
-function useFocusAtStart(area: RefObject<HTMLTextAreaElement | null>): void {
+/**
+ * Ready to type at the start, and when the button that had the focus has gone with a new answer,
+ * except where that would open a keyboard on the screen.
+ */
+function useFocus(area: RefObject<HTMLTextAreaElement | null>, busy: boolean): void {
   useEffect(() => {
-    if (matchMedia('(pointer: fine)').matches) area.current?.focus();
-  }, [area]);
+    const lost = document.activeElement === null || document.activeElement === document.body;
+    if (lost && matchMedia('(pointer: fine)').matches) area.current?.focus();
+  }, [area, busy]);
 }
 
 /** Keeps the text area as high as its text; the style sheet sets the most. */
@@ -93,8 +99,8 @@ function useGrowth(area: RefObject<HTMLTextAreaElement | null>, text: string): v
 
 function useEscape(onEscape: () => void): void {
   useEffect(() => {
-    const listener = ({ key }: KeyboardEvent) => {
-      if (key === 'Escape') onEscape();
+    const listener = ({ key, isComposing }: KeyboardEvent) => {
+      if (key === 'Escape' && !isComposing) onEscape();
     };
     document.addEventListener('keydown', listener);
     return () => {

@@ -63,10 +63,13 @@ export class Conversation {
     this.#entries.value = stored.map((entry) => this.#fromStored(entry));
   }
 
-  /** Ask. Returns false, and keeps nothing, for blank text or while an answer is in the making. */
+  /**
+   * Ask. Returns false, and keeps nothing, for blank text or while an answer is in the making.
+   * From the second question on, the chat that `newChat` put aside is given up.
+   */
   send(text: string): boolean {
     if (text.trim() === '' || this.busy.value) return false;
-    this.forget();
+    if (this.#entries.value.length > 0) this.forget();
     const question = this.#entry('user', text.trim(), { state: 'done', stats: null });
     this.#answerAfter([...this.#entries.value, question]);
     return true;
@@ -121,7 +124,7 @@ export class Conversation {
       this.#entries.value = [...asked, answer];
       this.#answering.value = controller;
     });
-    void this.#answer(answer, asked.flatMap(toMessage), controller.signal).finally(() => {
+    void this.#answer(answer, toMessages(asked), controller.signal).finally(() => {
       if (this.#answering.value === controller) this.#answering.value = null;
     });
   }
@@ -199,9 +202,16 @@ function toStored({ role, content, status }: Entry): StoredEntry {
   }
 }
 
-/** The entry as the model gets it; nothing for an answer that never came. */
-function toMessage({ role, content }: Entry): readonly Message[] {
-  return content.value === '' ? [] : [{ role, content: content.value }];
+/** What the model gets: no answers that never came, and no questions that did not fit. */
+function toMessages(entries: readonly Entry[]): readonly Message[] {
+  return entries
+    .filter((entry, i) => entry.content.value !== '' && !didNotFit(entries[i + 1]))
+    .map(({ role, content }) => ({ role, content: content.value }));
+}
+
+function didNotFit(answer: Entry | undefined): boolean {
+  const now = answer?.status.value;
+  return now?.state === 'failed' && now.error.kind === 'context';
 }
 
 function handlersFor(answer: Entry) {

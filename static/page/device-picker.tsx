@@ -5,7 +5,7 @@ import { useEffect, useRef } from 'preact/hooks';
 import type { DeviceChoice, RungReport } from '../shared/protocol';
 import type { Conversation } from './conversation';
 import type { Engine } from './engine';
-import { preferences } from './preferences';
+import { preferences, without } from './preferences';
 import { strings } from './strings';
 
 /** Written by the build, see build/licences.ts. */
@@ -57,6 +57,7 @@ export function DevicePicker({ engine, conversation }: Props) {
             close();
             conversation.stop();
             preferences.device = choice;
+            history.replaceState(null, '', without('device', location.href));
             engine.start(choice);
             button.current?.focus();
           }}
@@ -102,7 +103,7 @@ function Row({ choice, rung, engine, onChoose }: RowProps) {
       type="button"
       class="row"
       data-testid={`device-${choice}`}
-      disabled={rung?.state === 'failed'}
+      disabled={rung?.state === 'failed' && rung.reason?.code.startsWith('no-') === true}
       aria-pressed={engine.choice.value === choice}
       onClick={() => {
         onChoose(choice);

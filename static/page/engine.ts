@@ -133,7 +133,6 @@ export class Engine {
 
   async #load(run: Run): Promise<void> {
     run.modelId = await this.#modelId();
-    this.#parts.rememberModelId(run.modelId);
     if (run.choice === 'server') {
       await this.#useServer(run, null);
       return;
@@ -142,17 +141,23 @@ export class Engine {
     if (problem && run === this.#run) await this.#useServer(run, problem);
   }
 
+  /** The wanted model, or the server's default; the one of the last visit without a server. */
   async #modelId(): Promise<string> {
-    if (this.#requestedModelId !== null) return this.#requestedModelId;
+    let known: readonly string[];
     try {
-      const [first] = await this.#parts.modelIds();
-      if (first === undefined) throw new LocalphiError('server', 'the server has no model');
-      return first;
+      known = await this.#parts.modelIds();
     } catch (error) {
-      const remembered = this.#parts.rememberedModelId();
+      const remembered = this.#requestedModelId ?? this.#parts.rememberedModelId();
       if (remembered === null) throw error;
       return remembered;
     }
+    const id = this.#requestedModelId ?? known[0] ?? '';
+    if (!known.includes(id)) {
+      const models = known.join(', ') || 'none';
+      throw new LocalphiError('server', `there is no model '${id}'; the server has: ${models}`);
+    }
+    this.#parts.rememberModelId(id);
+    return id;
   }
 
   /** Null when a device of this browser holds, else why none does. */

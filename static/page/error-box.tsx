@@ -3,7 +3,8 @@ import { strings } from './strings';
 
 interface Props {
   readonly error: ErrorShape;
-  readonly onRetry: () => void;
+  /** Null where trying again cannot help. */
+  readonly onRetry: (() => void) | null;
 }
 
 /** What went wrong and what to do, with the precise message for those who want it. */
@@ -12,9 +13,11 @@ export function ErrorBox({ error, onRetry }: Props) {
     <div class="error" role="alert" data-testid="error">
       <p>{strings.error(error.kind)}</p>
       <p class="quiet">{error.message}</p>
-      <button type="button" class="button" data-testid="retry" onClick={onRetry}>
-        {strings.retry}
-      </button>
+      {onRetry && (
+        <button type="button" class="button" data-testid="retry" onClick={onRetry}>
+          {strings.retry}
+        </button>
+      )}
     </div>
   );
 }

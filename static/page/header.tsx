@@ -1,3 +1,4 @@
+import type { Device } from '../shared/protocol';
 import type { Conversation } from './conversation';
 import { DevicePicker } from './device-picker';
 import type { Engine } from './engine';
@@ -45,15 +46,17 @@ function statusParts(engine: Engine, conversation: Conversation): readonly strin
   const state = engine.state.value;
   if (state.phase === 'loading') return [strings.loading];
   if (state.phase === 'failed') return [strings.unavailable];
-  const rate = lastRate(conversation);
+  const rate = lastRate(conversation, state.device);
   const parts = [state.modelName, strings.deviceName(state.device)];
   return rate === null ? parts : [...parts, strings.rate(rate)];
 }
 
-function lastRate(conversation: Conversation): number | null {
+/** Of the last answer that this device gave. */
+function lastRate(conversation: Conversation, device: Device): number | null {
   for (const { status } of conversation.entries.value.toReversed()) {
     const now = status.value;
-    if ('stats' in now && now.stats?.tokensPerSecond) return now.stats.tokensPerSecond;
+    if (!('stats' in now) || now.stats?.device !== device) continue;
+    if (now.stats.tokensPerSecond !== null) return now.stats.tokensPerSecond;
   }
   return null;
 }

@@ -17,7 +17,7 @@ export interface StoredEntry {
 
 /** Somewhere to keep one conversation. */
 export interface History {
-  /** Empty when nothing was kept. */
+  /** What was kept when the history was opened; empty when nothing was. */
   load(): Promise<readonly StoredEntry[]>;
   save(entries: readonly StoredEntry[]): Promise<void>;
 }
@@ -29,26 +29,36 @@ interface Schema extends DBSchema {
   conversations: { key: string; value: readonly StoredEntry[] };
 }
 
-/** IndexedDB, or where the browser refuses it, nothing that lasts. */
+/** Longer than any healthy database takes to open; a blocked one never answers. */
+const OPEN_TIMEOUT_MS = 2000;
+
+const FORGETFUL: History = { load: () => Promise.resolve([]), save: () => Promise.resolve() };
+
+/** IndexedDB, or where the browser refuses it, is blocked or broken, nothing that lasts. */
 export async function openHistory(): Promise<History> {
-  try {
-    const database = await openDB<Schema>(DATABASE, 1, {
-      upgrade: (created) => {
-        created.createObjectStore('conversations');
-      },
-    });
-    return {
-      load: async () => (await database.get('conversations', KEY)) ?? [],
-      save: async (entries) => {
-        const transaction = database.transaction('conversations', 'readwrite');
-        const put = transaction.store.put(entries, KEY);
-        transaction.commit(); // lasts even if the page is left before the next event
-        await Promise.all([put, transaction.done]);
-      },
-    };
-  } catch {
-    return { load: () => Promise.resolve([]), save: () => Promise.resolve() };
-  }
+  const late = new Promise<History>((resolve) => {
+    setTimeout(resolve, OPEN_TIMEOUT_MS, FORGETFUL);
+  });
+  return Promise.race([openDatabase().catch(() => FORGETFUL), late]);
+}
+
+/** Rejects when the database cannot be opened or read. */
+async function openDatabase(): Promise<History> {
+  const database = await openDB<Schema>(DATABASE, 1, {
+    upgrade: (created) => {
+      created.createObjectStore('conversations');
+    },
+  });
+  const kept = (await database.get('conversations', KEY)) ?? [];
+  return {
+    load: () => Promise.resolve(kept),
+    save: async (entries) => {
+      const transaction = database.transaction('conversations', 'readwrite');
+      const put = transaction.store.put(entries, KEY);
+      transaction.commit(); // lasts even if the page is left before the next event
+      await Promise.all([put, transaction.done]);
+    },
+  };
 }
 
 /**

@@ -21,6 +21,9 @@ export interface Loaded {
   readonly notes: readonly LoadNote[];
 }
 
+/** A worker looks for a cancel once per token; one that takes longer has died or hangs. */
+const CANCEL_TIMEOUT_MS = 5000;
+
 interface Exchange {
   readonly onMessage: (message: WorkerMessage) => void;
   readonly reject: (error: LocalphiError) => void;
@@ -30,6 +33,7 @@ export class LocalBackend implements Backend {
   readonly #worker: Worker;
   readonly #onRungs: (rungs: readonly RungReport[]) => void;
   readonly #exchanges = new Map<number, Exchange>();
+  #fault: LocalphiError | null = null;
   #lastId = 0;
 
   /**
@@ -70,8 +74,12 @@ export class LocalBackend implements Backend {
     { signal }: { signal: AbortSignal },
   ): Promise<AnswerEnd> {
     const id = ++this.#lastId;
+    let timer = 0;
     const cancel = () => {
       this.#send({ type: 'cancel', id });
+      timer = window.setTimeout(() => {
+        this.#fail('the worker does not answer');
+      }, CANCEL_TIMEOUT_MS);
     };
     const ended = this.#exchange<AnswerEnd>(
       { type: 'chat', id, messages, options },
@@ -88,6 +96,7 @@ export class LocalBackend implements Backend {
     if (signal.aborted) cancel();
     return ended.finally(() => {
       signal.removeEventListener('abort', cancel);
+      window.clearTimeout(timer);
     });
   }
 
@@ -101,6 +110,7 @@ export class LocalBackend implements Backend {
     message: PageMessage,
     onMessage: (message: WorkerMessage, resolve: (value: T) => void) => void,
   ): Promise<T> {
+    if (this.#fault) return Promise.reject(this.#fault);
     const { id } = message;
     return new Promise<T>((resolve, reject) => {
       this.#exchanges.set(id, {
@@ -122,6 +132,7 @@ export class LocalBackend implements Backend {
 
   #fail(detail: string): void {
     this.#worker.terminate();
-    for (const { reject } of this.#exchanges.values()) reject(new LocalphiError('worker', detail));
+    this.#fault ??= new LocalphiError('worker', detail);
+    for (const { reject } of this.#exchanges.values()) reject(this.#fault);
   }
 }

@@ -8,7 +8,7 @@ import { exposeDebug } from './debug';
 import { Engine } from './engine';
 import { Throttle, openHistory } from './history';
 import { LocalBackend } from './local-backend';
-import { parseLink, preferences, withoutQuestion } from './preferences';
+import { parseLink, preferences, without } from './preferences';
 import { RemoteBackend, fetchModelIds } from './remote-backend';
 import { rootState } from './root-state';
 
@@ -45,7 +45,7 @@ function startWorker(): Worker {
 }
 
 function ask(conversation: Conversation, question: string): void {
-  history.replaceState(null, '', withoutQuestion(location.href));
+  history.replaceState(null, '', without('q', location.href));
   conversation.newChat();
   conversation.send(question);
 }

@@ -23,10 +23,10 @@ export function parseLink(search: string): Link {
   };
 }
 
-/** The address without the question, so that a reload does not ask it again. */
-export function withoutQuestion(href: string): string {
+/** The address without a parameter whose time is over: a question asked, a device chosen anew. */
+export function without(parameter: 'q' | 'device', href: string): string {
   const url = new URL(href);
-  url.searchParams.delete('q');
+  url.searchParams.delete(parameter);
   return url.href;
 }
 

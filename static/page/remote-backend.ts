@@ -12,9 +12,10 @@ const DONE = '[DONE]';
 interface Progress {
   readonly startMs: number;
   firstMs: number | null;
-  lastMs: number;
   promptTokens: number;
   tokens: number;
+  /** As the server measured it; pieces arrive in bursts, so the clock here is a poor one. */
+  tokensPerSecond: number | null;
   finish: EndReason;
 }
 
@@ -35,8 +36,8 @@ export class RemoteBackend implements Backend {
   ): Promise<AnswerEnd> {
     const startMs = performance.now();
     const progress: Progress = {
-      ...{ startMs, firstMs: null, lastMs: startMs },
-      ...{ promptTokens: 0, tokens: 0, finish: 'stop' },
+      ...{ startMs, firstMs: null },
+      ...{ promptTokens: 0, tokens: 0, tokensPerSecond: null, finish: 'stop' },
     };
     try {
       const response = await this.#post(messages, options, signal);
@@ -106,6 +107,9 @@ function takeChunk(chunk: JsonObject, progress: Progress, handlers: AnswerHandle
     progress.promptTokens = Number(usage['prompt_tokens']);
     progress.tokens = Number(usage['completion_tokens']);
   }
+  if (typeof chunk['timings'] === 'object' && chunk['timings'] !== null) {
+    progress.tokensPerSecond = Number(asObject(chunk['timings'], 'timings')['tokens_per_second']);
+  }
   for (const item of asArray(chunk['choices'], 'choices')) {
     takeChoice(asObject(item, 'choices[]'), progress, handlers);
   }
@@ -115,14 +119,13 @@ function takeChoice(choice: JsonObject, progress: Progress, handlers: AnswerHand
   const { content } = asObject(choice['delta'], 'delta');
   if (choice['finish_reason'] === 'length') progress.finish = 'length';
   if (typeof content !== 'string' || content === '') return;
-  progress.lastMs = performance.now();
-  progress.firstMs ??= progress.lastMs;
+  progress.tokens += 1; // about one a piece; the usage at the end says it exactly
+  progress.firstMs ??= performance.now();
   handlers.onText(content);
 }
 
-function endOf({ startMs, firstMs, lastMs, promptTokens, tokens, finish }: Progress): AnswerEnd {
-  const decodeMs = lastMs - (firstMs ?? lastMs);
-  const tokensPerSecond = decodeMs > 0 && tokens > 1 ? ((tokens - 1) * 1000) / decodeMs : null;
+function endOf(progress: Progress): AnswerEnd {
+  const { startMs, firstMs, promptTokens, tokens, tokensPerSecond, finish } = progress;
   const firstTokenMs = (firstMs ?? performance.now()) - startMs;
   const stats = { device: 'server', promptTokens, tokens, firstTokenMs, tokensPerSecond } as const;
   return { reason: finish, stats, ids: null };

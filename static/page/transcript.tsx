@@ -21,16 +21,20 @@ export function Transcript({ engine, conversation }: Props) {
       {entries.length === 0 ? (
         <Welcome engine={engine} conversation={conversation} />
       ) : (
-        entries.map((entry) =>
+        entries.map((entry, i) =>
           entry.role === 'user' ? (
             <Question key={entry.id} entry={entry} />
           ) : (
             <AnswerView
               key={entry.id}
               entry={entry}
-              onRetry={() => {
-                conversation.retry();
-              }}
+              onRetry={
+                i === entries.length - 1
+                  ? () => {
+                      conversation.retry();
+                    }
+                  : null
+              }
             />
           ),
         )
@@ -77,7 +81,8 @@ function Question({ entry }: { readonly entry: Entry }) {
 
 interface AnswerProps {
   readonly entry: Entry;
-  readonly onRetry: () => void;
+  /** Null for all but the last answer. */
+  readonly onRetry: (() => void) | null;
 }
 
 function AnswerView({ entry, onRetry }: AnswerProps) {
@@ -92,7 +97,9 @@ function AnswerView({ entry, onRetry }: AnswerProps) {
       <div class="text" data-testid="answer-text">
         <Text text={entry.content.value} />
       </div>
-      {status.state === 'failed' && <ErrorBox error={status.error} onRetry={onRetry} />}
+      {status.state === 'failed' && (
+        <ErrorBox error={status.error} onRetry={status.error.kind === 'context' ? null : onRetry} />
+      )}
       <AnswerNote status={status} move={entry.move.value} />
     </article>
   );

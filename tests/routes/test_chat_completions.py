@@ -133,6 +133,12 @@ def test_the_official_client_reads_a_whole_answer_and_a_stream(demo_server: Live
     assert chunks[-1].usage == whole.usage
 
 
+def test_the_speed_of_decoding_comes_with_the_usage(demo_server: LiveServer) -> None:
+    answer = httpx.post(demo_server.url + URL, json=_body("What is localphi?"), timeout=60).json()
+    tokens, timings = answer["usage"]["completion_tokens"], answer["timings"]
+    assert timings["tokens_per_second"] == pytest.approx((tokens - 1) / timings["decode_ms"] * 1000, rel=0.05)
+
+
 def test_the_official_client_gets_typed_errors(demo_server: LiveServer) -> None:
     import openai
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 Role = Literal["system", "user", "assistant", "tool"]
@@ -39,10 +39,21 @@ class ChatRequest:
 
 @dataclass(frozen=True)
 class Usage:
-    """Token counts of one answer. completion_tokens includes the token that ended it."""
+    """Token counts of one answer. completion_tokens includes the token that ended it.
+
+    decode_s: seconds from the first token to the last, 0 where nobody measured.
+    """
 
     prompt_tokens: int
     completion_tokens: int
+    decode_s: float = field(default=0.0, compare=False)
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Speed of decoding, None where there is nothing to tell."""
+        if self.completion_tokens < 2 or self.decode_s <= 0:
+            return None
+        return (self.completion_tokens - 1) / self.decode_s
 
 
 @dataclass(frozen=True)

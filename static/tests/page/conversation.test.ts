@@ -141,7 +141,7 @@ test('when the device gives up, the next backend answers from the start', async 
   expect(conversation.entries.value[1]?.move.value).toEqual({ device: 'server', restarted: true });
 });
 
-test('a new chat can be undone until something is asked in it', async () => {
+test('a new chat can be undone until a second question is asked in it', async () => {
   const { backend, conversation } = await asking();
   backend.end(DONE);
   await settle();
@@ -151,7 +151,21 @@ test('a new chat can be undone until something is asked in it', async () => {
   expect(shown(conversation)).toHaveLength(2);
   conversation.newChat();
   conversation.send('Other');
+  await settle();
+  expect(conversation.canUndo.value).toBe(true);
+  backend.end(DONE);
+  await settle();
+  conversation.send('Another');
   expect(conversation.canUndo.value).toBe(false);
+});
+
+test('a question that did not fit is left out of later prompts', async () => {
+  const { backend, conversation } = await asking();
+  backend.fail(new LocalphiError('context', 'too long'));
+  await settle();
+  conversation.send('Short');
+  await settle();
+  expect(backend.asked.at(-1)).toEqual([{ role: 'user', content: 'Short' }]);
 });
 
 test('a new chat may be started in the middle of an answer', async () => {

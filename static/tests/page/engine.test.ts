@@ -135,3 +135,14 @@ test('errors that are not the device’s do not move anything', async () => {
   await engine.ready();
   expect(await engine.fallBack(new LocalphiError('context', 'too long'))).toBe(false);
 });
+
+test('a model the server does not have is refused with those it has, and not remembered', async () => {
+  const remembered: string[] = [];
+  const { all } = parts(() => Promise.resolve(ON_WASM), {
+    rememberModelId: (id) => remembered.push(id),
+  });
+  const engine = new Engine(all, 'nope');
+  engine.start('auto');
+  await expect(engine.ready()).rejects.toThrow("no model 'nope'; the server has: tiny");
+  expect(remembered).toEqual([]);
+});

@@ -49,3 +49,15 @@ test('saving is throttled and never loses the last value', async () => {
   expect(saved).toEqual([1, 3, 4, 5]);
   vi.useRealTimers();
 });
+
+test('a database that never answers does not keep the page waiting', async () => {
+  vi.useFakeTimers();
+  const open = vi.spyOn(indexedDB, 'open').mockReturnValue({
+    addEventListener: () => {},
+  } as unknown as IDBOpenDBRequest);
+  const opening = openHistory();
+  await vi.advanceTimersByTimeAsync(3000);
+  expect(await (await opening).load()).toEqual([]);
+  open.mockRestore();
+  vi.useRealTimers();
+});

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { parseLink, preferences, withoutQuestion } from '../../page/preferences';
+import { parseLink, preferences, without } from '../../page/preferences';
 
 test('a link says device, model and question', () => {
   expect(parseLink('?device=wasm&model=tiny&q=Hi%20there&debug=1')).toEqual({
@@ -21,7 +21,7 @@ test('what a link does not say, or says wrongly, is null', () => {
 });
 
 test('a question that was asked goes from the address, the rest stays', () => {
-  expect(withoutQuestion('http://h/?q=Hi&device=wasm')).toBe('http://h/?device=wasm');
+  expect(without('q', 'http://h/?q=Hi&device=wasm')).toBe('http://h/?device=wasm');
 });
 
 test('without storage there are defaults', () => {

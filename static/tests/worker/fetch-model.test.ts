@@ -155,3 +155,14 @@ describe('the manifest', () => {
     expect(await store.open(entry.sha256)).not.toBeNull();
   });
 });
+
+test('a stored file that has changed meanwhile is fetched again', async () => {
+  const store = new MemoryStore();
+  const writer = await store.create(entry.sha256);
+  writer.write(new TextEncoder().encode(CONTENT.replace('5', 'x')));
+  await writer.commit();
+  const { asked, fetchFile } = serving(CONTENT);
+  const blob = await new ModelFetcher('tiny', store, fetchFile).file(entry, CHUNK, ignore);
+  expect(await blob.text()).toBe(CONTENT);
+  expect(asked).toHaveLength(1);
+});

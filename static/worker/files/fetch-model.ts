@@ -60,7 +60,7 @@ export class ModelFetcher {
     return withLock(`localphi-${entry.sha256}`, async () => {
       const stored =
         (await this.#store.open(entry.sha256)) ?? (await this.#overflow.open(entry.sha256));
-      if (stored?.size === entry.sizeBytes) {
+      if (stored && (await isWhole(stored, entry, chunkBytes))) {
         onBytes(entry.sizeBytes);
         return stored;
       }
@@ -120,7 +120,8 @@ export class ModelFetcher {
   }
 
   async #get(name: string, cache: RequestCache): Promise<Response> {
-    const url = ['/models', this.#modelId, name].map(encodeURI).join('/');
+    const path = [this.#modelId, ...name.split('/')].map(encodeURIComponent);
+    const url = ['/models', ...path].join('/');
     const response = await this.#fetch(url, { cache }).catch((error: unknown) => {
       throw unreachable(name, error);
     });
@@ -142,6 +143,20 @@ function mentioned(text: string): readonly string[] {
     return variants.flatMap(({ files }) => files.map(({ sha256 }) => sha256));
   } catch {
     return [];
+  }
+}
+
+/** Whether the stored bytes are still those of the manifest: disks and other programs change files. */
+async function isWhole(stored: Blob, entry: FileEntry, chunkBytes: number): Promise<boolean> {
+  if (stored.size !== entry.sizeBytes) return false;
+  try {
+    const parts = partsOf(new Response(stored), entry.name, () => {});
+    const chunks = verifiedChunks(parts, entry, chunkBytes);
+    while (!(await chunks.next()).done);
+    return true;
+  } catch (error) {
+    if (error instanceof LocalphiError) return false; // damaged, or cannot be read at all
+    throw error;
   }
 }
 

@@ -7,6 +7,7 @@ keeps neither a cancel nor the other answers waiting for more than one chunk.
 from __future__ import annotations
 
 import json
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
@@ -42,6 +43,7 @@ class _Answer:
         self._generator: Any = None
         self._prefilled = 0
         self._produced = 0
+        self._first_s = self._last_s = 0.0
 
     @property
     def kv_tokens(self) -> int:
@@ -76,6 +78,8 @@ class _Answer:
         self._generator.generate_next_token()
         token = int(self._generator.get_next_tokens()[0])
         self._produced += 1
+        self._last_s = time.perf_counter()
+        self._first_s = self._first_s or self._last_s
         if token in self._end_ids:
             return self._finish("stop")
         chunk = Chunk(self._stops.push(self._stream.decode(token)), (token,))
@@ -88,7 +92,8 @@ class _Answer:
     def _finish(self, reason: FinishReason) -> list[Event]:
         rest = self._stops.flush()
         last: list[Event] = [Chunk(rest, ())] if rest else []
-        return [*last, Finished(reason, Usage(len(self._ids), self._produced))]
+        usage = Usage(len(self._ids), self._produced, self._last_s - self._first_s)
+        return [*last, Finished(reason, usage)]
 
 
 class GeneratorBackend:

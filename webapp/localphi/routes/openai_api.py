@@ -83,7 +83,7 @@ class _Wire:
     def _completion(self, text: str, reason: FinishReason, usage: Usage) -> dict[str, Any]:
         message = {"role": "assistant", "content": text, "refusal": None}
         choice = {"index": 0, "message": message, "finish_reason": reason, "logprobs": None}
-        return {**self._head, "object": "chat.completion", "choices": [choice], "usage": _usage(usage)}
+        return {**self._head, "object": "chat.completion", "choices": [choice], **_usage(usage)}
 
     def events(self, include_usage: bool) -> Iterator[bytes]:
         """The stream. The first event goes out at once; a later failure is an error event, without [DONE]."""
@@ -100,7 +100,7 @@ class _Wire:
         yield self._chunk({}, item.reason)
         if include_usage:
             yield sse.data(
-                {**self._head, "object": "chat.completion.chunk", "choices": [], "usage": _usage(item.usage)}
+                {**self._head, "object": "chat.completion.chunk", "choices": [], **_usage(item.usage)}
             )
         yield sse.DONE
 
@@ -109,9 +109,14 @@ class _Wire:
         return sse.data({**self._head, "object": "chat.completion.chunk", "choices": [choice]})
 
 
-def _usage(usage: Usage) -> dict[str, int]:
-    return {
+def _usage(usage: Usage) -> dict[str, Any]:
+    """OpenAI's `usage`, and beside it the server's own `timings` where there are some."""
+    counts = {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,
     }
+    if usage.tokens_per_second is None:
+        return {"usage": counts}
+    decode_ms, speed = round(usage.decode_s * 1000, 1), round(usage.tokens_per_second, 1)
+    return {"usage": counts, "timings": {"decode_ms": decode_ms, "tokens_per_second": speed}}

@@ -1,0 +1,80 @@
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+
+import { LocalBackend } from '../../page/local-backend';
+import type { PageMessage, WorkerMessage } from '../../shared/protocol';
+
+/** A worker that says what the test says. */
+class FakeWorker extends EventTarget {
+  readonly sent: PageMessage[] = [];
+  terminated = false;
+
+  postMessage(message: PageMessage): void {
+    this.sent.push(message);
+  }
+
+  terminate(): void {
+    this.terminated = true;
+  }
+
+  say(message: WorkerMessage): void {
+    this.dispatchEvent(new MessageEvent('message', { data: message }));
+  }
+}
+
+const HANDLERS = { onReading: () => {}, onText: () => {}, onMoved: () => {} };
+
+function backendOn(worker: FakeWorker): LocalBackend {
+  return new LocalBackend(worker as unknown as Worker, () => {});
+}
+
+function chat(backend: LocalBackend, controller = new AbortController()) {
+  return backend.chat([], {}, HANDLERS, { signal: controller.signal });
+}
+
+beforeEach(() => {
+  vi.stubGlobal('window', globalThis);
+  vi.useFakeTimers();
+});
+
+afterEach(() => {
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+});
+
+test('a worker that died while idle refuses the next question at once', async () => {
+  const worker = new FakeWorker();
+  const backend = backendOn(worker);
+  worker.dispatchEvent(new Event('error'));
+  await expect(chat(backend)).rejects.toMatchObject({ kind: 'worker' });
+});
+
+test('a worker that does not answer a cancel is given up', async () => {
+  const worker = new FakeWorker();
+  const controller = new AbortController();
+  const answer = chat(backendOn(worker), controller);
+  controller.abort();
+  expect(worker.sent.map(({ type }) => type)).toEqual(['chat', 'cancel']);
+  const given = expect(answer).rejects.toMatchObject({ kind: 'worker' });
+  await vi.advanceTimersByTimeAsync(6000);
+  await given;
+  expect(worker.terminated).toBe(true);
+});
+
+test('a worker that answers the cancel lives on', async () => {
+  const worker = new FakeWorker();
+  const controller = new AbortController();
+  const answer = chat(backendOn(worker), controller);
+  controller.abort();
+  const stats = {
+    device: 'wasm',
+    promptTokens: 1,
+    tokens: 0,
+    firstTokenMs: 1,
+    tokensPerSecond: null,
+  } as const;
+  const ids = { promptIds: [], ids: [] };
+  worker.say({ id: 1, type: 'done', reason: 'cancelled', stats, ids });
+  expect(await answer).toMatchObject({ reason: 'cancelled' });
+  await vi.advanceTimersByTimeAsync(6000);
+  expect(worker.terminated).toBe(false);
+});
