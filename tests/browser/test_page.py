@@ -17,6 +17,17 @@ SCREENSHOTS = ROOT / "tests" / "output"
 READY_MS = 120_000
 PARITY = json.loads((VECTORS / "parity.json").read_text(encoding="utf-8"))
 QUESTION = "What is localphi?"
+DAMAGE_WEIGHTS = """async () => {
+  const root = await navigator.storage.getDirectory();
+  for await (const folder of root.values()) {
+    for await (const file of folder.values()) {
+      if ((await file.getFile()).size < 1e6) continue;
+      const writer = await file.createWritable({ keepExistingData: true });
+      await writer.write({ type: 'write', position: 5e6, data: new Uint8Array(100) });
+      await writer.close();
+    }
+  }
+}"""
 FLAGS = (
     "--no-sandbox",
     "--disable-quic",
@@ -171,6 +182,17 @@ def test_the_second_visit_takes_the_weights_from_the_browser(open_page: Open) ->
     page.reload()
     expect(page.locator("[data-state=ready]")).to_be_attached(timeout=READY_MS)
     assert not [url for url in fetched if url.endswith("model.onnx.data")]
+
+
+def test_weights_that_changed_in_the_browsers_storage_are_fetched_again(open_page: Open) -> None:
+    page = open_page("?device=wasm")
+    page.evaluate(DAMAGE_WEIGHTS)
+    fetched: list[str] = []
+    page.on("response", lambda response: fetched.append(response.url))
+    page.reload()
+    expect(page.locator("[data-state=ready]")).to_be_attached(timeout=READY_MS)
+    assert page.locator("[data-device]").first.get_attribute("data-device") == "wasm"
+    assert [url for url in fetched if url.endswith("model.onnx.data")]
 
 
 def test_stop_keeps_what_was_said(open_page: Open, context: BrowserContext) -> None:
