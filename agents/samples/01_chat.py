@@ -45,5 +45,5 @@ if __name__ == "__main__":
     )
     try:
         asyncio.run(main(parser.parse_args().url))
-    except ServiceResponseException as error:
+    except (ServiceResponseException, ValueError) as error:
         sys.exit(f"\n{error}")

@@ -171,7 +171,7 @@ export class Engine {
       });
       if (run !== this.#run) return null;
       this.#rungs.value = [...loaded.rungs, serverReport('untried', null)];
-      if (!loaded.device) return new LocalphiError('device', 'no device of this browser works');
+      if (!loaded.device) return new LocalphiError('device', whyNone(loaded.rungs));
       run.active = run.browser;
       this.#show(run, readyInBrowser(choice, loaded, loaded.device));
       return null;
@@ -241,6 +241,12 @@ function readyInBrowser(
   const chosen = rungs.find((rung) => rung.device === choice);
   const detour = choice === 'auto' || choice === device ? null : (chosen?.reason ?? null);
   return { phase: 'ready', device, modelName: model?.name ?? '', notes, detour };
+}
+
+/** What the last device said that was tried and failed. */
+function whyNone(rungs: readonly RungReport[]): string {
+  const last = rungs.findLast(({ reason }) => reason?.detail !== undefined);
+  return last?.reason?.detail ?? 'no device of this browser works';
 }
 
 function reasonOf({ kind, message }: LocalphiError): Reason {

@@ -43,7 +43,7 @@ export class RemoteBackend implements Backend {
       const response = await this.#post(messages, options, signal);
       await readAnswer(response, progress, handlers);
     } catch (error) {
-      if (!signal.aborted) throw error;
+      if (!signal.aborted) throw serverFault(error);
       progress.finish = 'cancelled';
     }
     return endOf(progress);
@@ -78,10 +78,20 @@ export class RemoteBackend implements Backend {
 export async function fetchModelIds(fetchUrl: typeof fetch = fetch): Promise<readonly string[]> {
   const response = await fetchUrl('/v1/models').catch(broken);
   if (!response.ok) throw await refusal(response);
-  const { data } = asObject(await response.json(), '/v1/models');
-  return asArray(data, '/v1/models data').map((model) =>
-    asString(asObject(model, 'model')['id'], 'id'),
-  );
+  try {
+    const { data } = asObject(await response.json(), '/v1/models');
+    const models = asArray(data, '/v1/models data');
+    return models.map((model) => asString(asObject(model, 'model')['id'], 'id'));
+  } catch (error) {
+    throw serverFault(error);
+  }
+}
+
+/** An answer that cannot be read is the server's fault, whatever the parser calls it. */
+function serverFault(error: unknown): LocalphiError {
+  if (error instanceof LocalphiError && error.kind !== 'manifest') return error;
+  const message = `the server's answer cannot be read: ${messageOf(error)}`;
+  return new LocalphiError('server', message, { cause: error });
 }
 
 async function readAnswer(response: Response, progress: Progress, handlers: AnswerHandlers) {

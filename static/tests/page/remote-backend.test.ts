@@ -106,3 +106,16 @@ test('the models come in the server’s order', async () => {
   const { fetchUrl } = serving('{"data":[{"id":"b"},{"id":"a"}]}');
   expect(await fetchModelIds(fetchUrl)).toEqual(['b', 'a']);
 });
+
+test('an answer that cannot be read is the server’s fault', async () => {
+  await expect(chat(serving('data: {broken\n\n').fetchUrl)).rejects.toMatchObject({
+    kind: 'server',
+  });
+  await expect(fetchModelIds(serving('<html>').fetchUrl)).rejects.toMatchObject({ kind: 'server' });
+});
+
+test('the speed is what the server measured, and nothing without', async () => {
+  const timed = HELLO.join('').replace('"usage"', '"timings":{"tokens_per_second":7},"usage"');
+  expect((await chat(serving(timed).fetchUrl)).end.stats.tokensPerSecond).toBe(7);
+  expect((await chat(serving(HELLO.join('')).fetchUrl)).end.stats.tokensPerSecond).toBeNull();
+});
