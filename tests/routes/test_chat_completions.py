@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import time
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from openai import OpenAI
 
 from localphi.chat import ChatRequest, Chunk, Message
+from localphi.engine.client import Answer
 from localphi.errors import RequestAbandoned
 from localphi.routes.openai_api import _Wire
 from serving import LiveServer
@@ -99,14 +100,20 @@ def test_a_worker_killed_in_mid_stream_gives_an_error_event_and_the_next_request
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_client_that_leaves_frees_its_place(demo_server: LiveServer, stream: bool) -> None:
-    worker = demo_server.engines.get("localphi-demo")
+    """The worker is stopped meanwhile, so that the answer cannot end by itself."""
+    engine = demo_server.engines.get("localphi-demo")
     body = json.dumps(_body("Tell me everything", stream=stream, temperature=2, seed=3)).encode()
     host, port = demo_server.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as connection:
         head = f"POST {URL} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
         connection.sendall(head.encode() + body)
-        _wait_until(lambda: worker.held == 1)
-    _wait_until(lambda: worker.held == 0)
+        _wait_until(lambda: engine.held == 1)
+        assert engine.worker_pid is not None
+        os.kill(engine.worker_pid, signal.SIGSTOP)
+    try:
+        _wait_until(lambda: engine.held == 0, timeout_s=8)
+    finally:
+        os.kill(engine.worker_pid, signal.SIGCONT)
 
 
 def _wait_until(condition: Any, timeout_s: float = 20) -> None:
@@ -173,7 +180,7 @@ def test_a_whole_answer_is_given_up_as_soon_as_the_client_has_left() -> None:
     asked = iter([False, False, True])
     answer = _Endless()
     with pytest.raises(RequestAbandoned):
-        _Wire("localphi-demo", answer).completion(lambda: next(asked))  # type: ignore[arg-type]
+        _Wire("localphi-demo", cast(Answer, answer)).completion(lambda: next(asked))
     assert (answer.given, answer.closed) == (3, True)
 
 

@@ -41,7 +41,9 @@ def blueprint(store: ModelStore, engines: Engines) -> Blueprint:
         wire = _Wire(folder.id, answer)
         if not body.stream:
             return jsonify(wire.completion(gone))
-        response = Response(wire.events(body.include_usage), content_type=sse.MEDIA_TYPE, headers=sse.HEADERS)
+        response = Response(
+            wire.events(body.include_usage, gone), content_type=sse.MEDIA_TYPE, headers=sse.HEADERS
+        )
         response.call_on_close(answer.close)
         return response
 
@@ -85,14 +87,22 @@ class _Wire:
         choice = {"index": 0, "message": message, "finish_reason": reason, "logprobs": None}
         return {**self._head, "object": "chat.completion", "choices": [choice], **_usage(usage)}
 
-    def events(self, include_usage: bool) -> Iterator[bytes]:
-        """The stream. The first event goes out at once; a later failure is an error event, without [DONE]."""
+    def events(self, include_usage: bool, gone: Gone) -> Iterator[bytes]:
+        """The stream. The first event goes out at once; a later failure is an error event, without [DONE].
+
+        Ends without a word when nobody reads it any more, also while the model is still silent.
+        """
         yield self._chunk({"role": "assistant", "content": ""})
+        silent_s = 0.0
         try:
-            while not isinstance(item := self._answer.next(KEEPALIVE_S), Finished):
-                if item is None:
+            while not isinstance(item := self._answer.next(_POLL_S), Finished):
+                if gone():
+                    return
+                silent_s = silent_s + _POLL_S if item is None else 0.0
+                if silent_s >= KEEPALIVE_S:
+                    silent_s = 0.0
                     yield sse.KEEPALIVE
-                elif item.text:
+                elif item is not None and item.text:
                     yield self._chunk({"content": item.text})
         except LocalphiError as error:
             yield sse.data(error_object(error))
