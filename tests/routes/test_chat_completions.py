@@ -99,19 +99,21 @@ def test_a_worker_killed_in_mid_stream_gives_an_error_event_and_the_next_request
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_client_that_leaves_frees_its_place(demo_server: LiveServer, stream: bool) -> None:
-    """The worker is stopped meanwhile, so that the answer cannot end by itself."""
-    engine = demo_server.engines.get("localphi-demo")
-    body = json.dumps(_body("Tell me everything", stream=stream, temperature=2, seed=3)).encode()
-    host, port = demo_server.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port))) as connection:
-        head = f"POST {URL} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
-        connection.sendall(head.encode() + body)
-        _wait_until(lambda: engine.held == 1)
-        assert engine.worker_pid is not None
-        os.kill(engine.worker_pid, signal.SIGSTOP)
+def test_a_client_that_leaves_before_it_is_served_frees_its_place(
+    live_server: LiveServer, stream: bool
+) -> None:
+    engine = live_server.engines.get("localphi-demo")
+    engine.start()
+    assert engine.worker_pid is not None
+    os.kill(engine.worker_pid, signal.SIGSTOP)  # stands for a model that takes long to load
+    body = json.dumps(_body("hello", stream=stream)).encode()
+    host, port = live_server.url.removeprefix("http://").split(":")
     try:
-        _wait_until(lambda: engine.held == 0, timeout_s=8)
+        with socket.create_connection((host, int(port))) as connection:
+            head = f"POST {URL} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+            connection.sendall(head.encode() + body)
+            _wait_until(lambda: engine.held == 1)
+        _wait_until(lambda: engine.held == 0)
     finally:
         os.kill(engine.worker_pid, signal.SIGCONT)
 
@@ -176,29 +178,51 @@ def test_line_separators_of_unicode_do_not_break_an_event(client: FlaskClient) -
     assert "".join(delta.get("content", "") for delta in deltas) == "a\u2028b\u0085c 日本語"
 
 
-def test_a_whole_answer_is_given_up_as_soon_as_the_client_has_left() -> None:
-    asked = iter([False, False, True])
-    answer = _Endless()
-    with pytest.raises(RequestAbandoned):
-        _Wire("localphi-demo", cast(Answer, answer)).completion(lambda: next(asked))
-    assert (answer.given, answer.closed) == (3, True)
-
-
 class _Endless:
-    """An answer that never ends."""
+    """An answer that gives the same item for ever."""
 
-    def __init__(self) -> None:
-        self.given, self.closed = 0, False
+    def __init__(self, item: Chunk | None) -> None:
+        self._item = item
+        self.asked, self.closed = 0, False
 
-    def next(self, timeout_s: float) -> Chunk:
-        self.given += 1
-        return Chunk("x", (1,))
+    def next(self, timeout_s: float) -> Chunk | None:
+        self.asked += 1
+        assert self.asked < 100, "nobody noticed that the client has left"
+        return self._item
 
     def __enter__(self) -> _Endless:
         return self
 
     def __exit__(self, *error: object) -> None:
         self.closed = True
+
+
+WORDY, SILENT = Chunk("x", (1,)), None
+
+
+@pytest.mark.parametrize("item", [WORDY, SILENT])
+def test_a_whole_answer_is_given_up_as_soon_as_the_client_has_left(item: Chunk | None) -> None:
+    gone = iter([False, False, True])
+    answer = _Endless(item)
+    with pytest.raises(RequestAbandoned):
+        _Wire("localphi-demo", cast(Answer, answer)).completion(lambda: next(gone))
+    assert (answer.asked, answer.closed) == (3, True)
+
+
+@pytest.mark.parametrize(("item", "shown"), [(WORDY, 2), (SILENT, 0)])
+def test_a_stream_is_given_up_as_soon_as_the_client_has_left(item: Chunk | None, shown: int) -> None:
+    gone = iter([False, False, True])
+    answer = _Endless(item)
+    first, *events = _Wire("localphi-demo", cast(Answer, answer)).events(False, lambda: next(gone))
+    assert b'"role"' in first
+    assert len(events) == shown
+    assert answer.asked == 3
+
+
+def test_a_silent_stream_is_kept_alive() -> None:
+    gone = iter([*[False] * 60, True])
+    events = list(_Wire("localphi-demo", cast(Answer, _Endless(SILENT))).events(False, lambda: next(gone)))
+    assert events[1:] == [b": keepalive\n\n"] * 3, "60 waits of half a second are 30 seconds"
 
 
 def test_text_that_is_no_unicode_is_answered(demo_server: LiveServer) -> None:
