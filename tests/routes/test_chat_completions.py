@@ -84,13 +84,16 @@ def test_a_worker_killed_in_mid_stream_gives_an_error_event_and_the_next_request
     demo_server: LiveServer,
 ) -> None:
     engine = demo_server.engines.get("localphi-demo")
-    endless = _body("Tell me everything", stream=True, temperature=2, seed=3)
-    with httpx.stream("POST", demo_server.url + URL, json=endless, timeout=30) as response:
+    long = "a " * 1900  # read in chunks, in turn with the others: most of a second before the first token
+    others = [engine.submit(ChatRequest((Message("user", long),))) for _ in range(3)]
+    with httpx.stream("POST", demo_server.url + URL, json=_body(long, stream=True), timeout=30) as response:
         lines = response.iter_lines()
         next(lines)
         assert engine.worker_pid is not None
         os.kill(engine.worker_pid, signal.SIGKILL)
         events = [line for line in lines if line]
+    for other in others:
+        other.close()
     error = json.loads(events[-1].removeprefix("data: "))["error"]
     assert error["code"] == "worker_died"
     assert "[DONE]" not in "".join(events)
