@@ -29,7 +29,9 @@ def _run(backend: GeneratorBackend, *requests: ChatRequest) -> list[tuple[str, l
     """Text, ids and end of each request, all submitted before the first step."""
     for number, request in enumerate(requests):
         backend.submit(number, request)
-    texts, ids, ends = [""] * len(requests), [[] for _ in requests], {}  # type: ignore[var-annotated]
+    texts = [""] * len(requests)
+    ids: list[list[int]] = [[] for _ in requests]
+    ends: dict[int, Finished] = {}
     while backend.busy:
         for number, event in backend.step():
             if isinstance(event, Chunk):

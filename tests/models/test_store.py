@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -86,8 +87,10 @@ def test_a_flipped_byte_is_found_and_repaired(tmp_path: Path, demo_copy: Path) -
 @pytest.mark.parametrize(
     ("damage", "said"), [(Path.unlink, "missing"), (lambda p: p.write_bytes(b"x"), "1 bytes")]
 )
-def test_missing_and_short_files_are_told(tmp_path: Path, demo_copy: Path, damage: object, said: str) -> None:
-    damage(demo_copy / "tokenizer.json")  # type: ignore[operator]
+def test_missing_and_short_files_are_told(
+    tmp_path: Path, demo_copy: Path, damage: Callable[[Path], object], said: str
+) -> None:
+    damage(demo_copy / "tokenizer.json")
     (problem,) = find_damage(ModelStore(tmp_path / "home").get("localphi-demo"))
     assert said in problem.message
 

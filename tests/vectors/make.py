@@ -15,7 +15,7 @@ from typing import Any
 VECTORS = Path(__file__).resolve().parent
 sys.path.insert(0, str(VECTORS.parent))
 
-from localphi.chat import ChatRequest, Chunk, Message  # noqa: E402
+from localphi.chat import ChatRequest, Chunk, Message, Role  # noqa: E402
 from localphi.config import disable_telemetry  # noqa: E402
 from localphi.models.manifest import load_manifest  # noqa: E402
 from serving import DEMO  # noqa: E402  found through the line above
@@ -44,7 +44,7 @@ TEXTS = (
     "<| end |> <|notatoken|>",
     "localphi serve --port 8001",
 )
-QUESTIONS: tuple[list[tuple[str, str]], ...] = (
+QUESTIONS: tuple[list[tuple[Role, str]], ...] = (
     [("user", "What is localphi?")],
     [("user", "hello")],
     [("user", "How do I start it?")],
@@ -88,8 +88,8 @@ def parity_vectors() -> dict[str, Any]:
     }
 
 
-def _answer(backend: Any, question: list[tuple[str, str]]) -> dict[str, Any]:
-    messages = tuple(Message(role, content) for role, content in question)  # type: ignore[arg-type]
+def _answer(backend: Any, question: list[tuple[Role, str]]) -> dict[str, Any]:
+    messages = tuple(Message(role, content) for role, content in question)
     backend.submit(0, ChatRequest(messages, max_tokens=MAX_TOKENS))
     chunks: list[Chunk] = []
     while backend.busy:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import platformdirs
 
@@ -78,13 +78,13 @@ class Settings:
     def from_environment(cls, environ: Mapping[str, str] | None = None, /, **overrides: object) -> Settings:
         """Settings with LOCALPHI_* applied, then `overrides` that are not None. Raises ValueError."""
         environ = os.environ if environ is None else environ
-        values: dict[str, object] = {}
+        values: dict[str, Any] = {}
         if home := environ.get("LOCALPHI_HOME"):
             values["home"] = _folder("LOCALPHI_HOME", home)
         if threads := environ.get("LOCALPHI_THREADS"):
             values["threads"] = _thread_count("LOCALPHI_THREADS", threads)
         values.update({name: value for name, value in overrides.items() if value is not None})
-        return cls(**values)  # type: ignore[arg-type]
+        return cls(**values)
 
 
 def _folder(name: str, text: str) -> Path:

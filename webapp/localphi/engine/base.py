@@ -73,12 +73,7 @@ class Cancel:
     request_id: int
 
 
-# Worker to client. `Loaded` or `LoadFailed` comes first, then `Sent`s.
-@dataclass(frozen=True)
-class Loaded:
-    elapsed_s: float
-
-
+# Worker to client. A worker that cannot load its model says so and ends; else it sends `Sent`s only.
 @dataclass(frozen=True)
 class LoadFailed:
     error: LocalphiError

@@ -32,18 +32,12 @@ def _never() -> bool:
 
 
 class Answer:
-    """A stream of Chunks that ends with Finished. Use it as a context manager, or close() it.
+    """A stream of Chunks that ends with Finished. Use it as a context manager, or close() it."""
 
-    prompt_tokens: length of the rendered prompt.
-    """
-
-    def __init__(
-        self, process: WorkerProcess, request_id: int, events: queue.SimpleQueue[Event], prompt_tokens: int
-    ) -> None:
+    def __init__(self, process: WorkerProcess, request_id: int, events: queue.SimpleQueue[Event]) -> None:
         self._process = process
         self._request_id = request_id
         self._events = events
-        self.prompt_tokens = prompt_tokens
 
     def next(self, timeout_s: float) -> Chunk | Finished | None:
         """The next item, or None when nothing came in time. Raises what ended the answer early."""
@@ -137,7 +131,7 @@ class EngineClient:
             process.abandon(request_id)
             raise
         if isinstance(first, Admitted):
-            return Answer(process, request_id, events, first.prompt_tokens)
+            return Answer(process, request_id, events)
         process.forget(request_id)
         if isinstance(first, Failed):
             raise first.error

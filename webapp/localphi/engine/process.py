@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 
 from localphi.config import disable_telemetry
 from localphi.engine import worker
-from localphi.engine.base import Cancel, Event, Failed, Loaded, LoadFailed, Sent, Submit, WorkerSpec
+from localphi.engine.base import Cancel, Event, Failed, LoadFailed, Sent, Submit, WorkerSpec
 from localphi.errors import EngineBusy, EngineStopping, WorkerDied
 
 RETRY_AFTER_S = 2
@@ -129,8 +129,6 @@ class WorkerProcess:
                         self._deliver(request_id, event)
                     case LoadFailed(error):
                         failed = Failed(error)
-                    case Loaded():
-                        pass
         except (EOFError, OSError):
             self._process.join(_JOIN_TIMEOUT_S)
             died = WorkerDied(self._spec.model, self._process.exitcode)

@@ -8,11 +8,10 @@ It waits on the pipe when there is nothing to do, and ends when the client goes 
 from __future__ import annotations
 
 import signal
-import time
 from multiprocessing.connection import Connection
 
 from localphi.config import disable_telemetry
-from localphi.engine.base import Backend, Cancel, Failed, Loaded, LoadFailed, Sent, Submit, WorkerSpec
+from localphi.engine.base import Backend, Cancel, Failed, LoadFailed, Sent, Submit, WorkerSpec
 from localphi.errors import EngineFailed, LocalphiError
 
 
@@ -27,7 +26,6 @@ def main(pipe: Connection, spec: WorkerSpec) -> None:
 
 
 def _load_and_serve(pipe: Connection, spec: WorkerSpec) -> None:
-    started = time.perf_counter()
     try:
         backend = load_backend(spec)
     except LocalphiError as error:
@@ -36,7 +34,6 @@ def _load_and_serve(pipe: Connection, spec: WorkerSpec) -> None:
     except Exception as error:  # whatever the runtime says about a model it cannot load
         pipe.send(LoadFailed(EngineFailed(f"The model '{spec.model}' cannot be loaded: {error}")))
         return
-    pipe.send(Loaded(time.perf_counter() - started))
     _serve(pipe, backend)
 
 
