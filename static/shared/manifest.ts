@@ -1,7 +1,7 @@
 /** localphi.json and genai_config.json, parsed into values that cannot be wrong. */
 import { LocalphiError } from './errors';
 import { asArray, asCount, asCounts, asNumber, asObject, asString, asStrings } from './json';
-import type { PromptFormat } from './prompt';
+import type { Pair, PromptFormat } from './prompt';
 
 const SCHEMA = 1;
 const HEX_SHA256 = /^[0-9a-f]{64}$/;
@@ -161,15 +161,22 @@ function parsePromptFormat(json: unknown): PromptFormat {
   const roles = Object.entries(asObject(format['roles'], 'prompt_format.roles'));
   return {
     prefix: asString(format['prefix'], 'prompt_format.prefix'),
-    roles: new Map(roles.map(([role, pair]) => [role, parsePair(pair, role)])),
+    roles: new Map(
+      roles.map(([role, pair]) => [role, parsePair(pair, `prompt_format.roles.${role}`)]),
+    ),
     generation: asString(format['generation'], 'prompt_format.generation'),
     end: asStrings(format['end'], 'prompt_format.end'),
     control: asStrings(format['control'], 'prompt_format.control'),
+    tools: parseOptionalPair(format['tools'], 'prompt_format.tools'),
+    toolCall: parseOptionalPair(format['tool_call'], 'prompt_format.tool_call'),
   };
 }
 
-function parsePair(json: unknown, role: string): readonly [string, string] {
-  const where = `prompt_format.roles.${role}`;
+function parseOptionalPair(json: unknown, where: string): Pair | null {
+  return json === null || json === undefined ? null : parsePair(json, where);
+}
+
+function parsePair(json: unknown, where: string): Pair {
   const pair = asArray(json, where);
   return [asString(pair[0], `${where}[0]`), asString(pair[1], `${where}[1]`)];
 }

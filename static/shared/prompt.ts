@@ -1,31 +1,93 @@
-import type { Message } from './protocol';
+/**
+ * A conversation as the text a model was trained on. The server has the same function in `engine/prompt.py`,
+ * where the forms are drawn; both pass `tests/vectors/prompt.json`.
+ */
+import { isJson, quote, respace } from './json-text';
+import type { Role } from './protocol';
 import { escapeRegExp } from './regexp';
 
 /** What goes around each turn, as data from localphi.json. */
 export interface PromptFormat {
   readonly prefix: string;
-  readonly roles: ReadonlyMap<string, readonly [before: string, after: string]>;
+  readonly roles: ReadonlyMap<string, Pair>;
   /** Opens the answer. */
   readonly generation: string;
   /** Tokens that end the answer. */
   readonly end: readonly string[];
   /** Tokens that nobody may type: see `neutralise`. */
   readonly control: readonly string[];
+  /** Around the list of tools, and around a list of calls; null for a model without such tokens. */
+  readonly tools: Pair | null;
+  readonly toolCall: Pair | null;
+}
+
+export type Pair = readonly [before: string, after: string];
+
+export interface ToolCall {
+  readonly id: string;
+  readonly name: string;
+  /** JSON text of an object. */
+  readonly arguments: string;
+}
+
+export interface Turn {
+  readonly role: Role;
+  readonly content: string;
+  /** What an assistant turn called. */
+  readonly toolCalls?: readonly ToolCall[];
+  /** Which call a tool turn answers. */
+  readonly toolCallId?: string;
+}
+
+export interface Tool {
+  readonly name: string;
+  readonly description: string;
+  /** JSON text of the schema of the arguments. */
+  readonly parameters: string;
+}
+
+/** The answer's text is JSON. schema: JSON text of the schema it fits; null is any object. */
+export interface JsonFormat {
+  readonly schema: string | null;
+}
+
+export interface PromptExtras {
+  readonly tools?: readonly Tool[];
+  readonly answerFormat?: JsonFormat | null;
 }
 
 const ZERO_WIDTH_SPACE = '\u200b';
+const TOOLS_LINE = 'Tools: ';
+const CALLS_LINE =
+  'To call tools, answer with nothing but a JSON list: [{"name": "…", "arguments": {…}}]';
+const RESULT_LINE = 'Tool result: ';
+const ANY_OBJECT_LINE = 'Answer with a JSON object.';
+const SCHEMA_LINE = 'Answer with JSON that fits this schema: ';
 
-/** The prompt string for a conversation, ready to encode without special tokens. */
+/**
+ * The prompt string for a conversation, ready to encode without special tokens.
+ * Tools and the format of the answer stand in the first system turn; an empty one is made for them where
+ * there is none. Throws RangeError for a role the model does not know.
+ */
 export function render(
   format: PromptFormat,
-  messages: readonly Message[],
+  turns: readonly Turn[],
   systemPrompt: string | null,
+  { tools = [], answerFormat = null }: PromptExtras = {},
 ): string {
-  const turns = withSystemPrompt(messages, systemPrompt).map(({ role, content }) => {
-    const [before, after] = around(format, role);
-    return before + neutralise(content, format.control) + after;
-  });
-  return format.prefix + turns.join('') + format.generation;
+  const all = withSystemTurn(turns, systemPrompt, tools.length > 0 || answerFormat !== null);
+  const firstSystem = all.find(({ role }) => role === 'system');
+  let calls: readonly ToolCall[] = [];
+  let text = format.prefix;
+  for (const turn of resultsInOrder(all)) {
+    if (turn === firstSystem) text += systemTurn(format, turn, tools, answerFormat);
+    else if (turn.role === 'tool') text += resultTurn(format, turn, calls);
+    else {
+      text += plainTurn(format, turn);
+      calls = turn.toolCalls ?? [];
+    }
+  }
+  return text + format.generation;
 }
 
 /**
@@ -34,18 +96,112 @@ export function render(
  * surrogate pair, which is no character, becomes U+FFFD.
  */
 export function neutralise(text: string, control: readonly string[]): string {
-  const clean = text.replaceAll('\0', '').toWellFormed();
+  const clean = cleaned(text);
   if (control.length === 0) return clean;
   const starts = new RegExp(`(?=${control.map(escapeRegExp).join('|')}).`, 'gsu');
   return clean.replace(starts, `$&${ZERO_WIDTH_SPACE}`);
 }
 
-function withSystemPrompt(messages: readonly Message[], systemPrompt: string | null) {
-  if (systemPrompt === null || messages.some(({ role }) => role === 'system')) return messages;
-  return [{ role: 'system', content: systemPrompt } as const, ...messages];
+function cleaned(text: string): string {
+  return text.replaceAll('\0', '').toWellFormed();
 }
 
-function around(format: PromptFormat, role: string): readonly [string, string] {
+function withSystemTurn(
+  turns: readonly Turn[],
+  systemPrompt: string | null,
+  needed: boolean,
+): readonly Turn[] {
+  if (turns.some(({ role }) => role === 'system')) return turns;
+  if (systemPrompt === null && !needed) return turns;
+  return [{ role: 'system', content: systemPrompt ?? '' }, ...turns];
+}
+
+function plainTurn(format: PromptFormat, turn: Turn): string {
+  const [before, after] = around(format, turn.role);
+  let text = neutralise(turn.content, format.control);
+  if (turn.toolCalls && turn.toolCalls.length > 0) {
+    const [open, close] = format.toolCall ?? ['', ''];
+    text += open + neutralise(callList(turn.toolCalls), format.control) + close;
+  }
+  return before + text + after;
+}
+
+function callList(calls: readonly ToolCall[]): string {
+  const items = calls.map(
+    (call) => `{"name": ${quote(cleaned(call.name))}, "arguments": ${respace(call.arguments)}}`,
+  );
+  return `[${items.join(', ')}]`;
+}
+
+function systemTurn(
+  format: PromptFormat,
+  turn: Turn,
+  tools: readonly Tool[],
+  answerFormat: JsonFormat | null,
+): string {
+  const [before, after] = around(format, 'system');
+  const lines = turn.content === '' ? [] : [turn.content];
+  if (tools.length > 0 && !format.tools) lines.push(TOOLS_LINE + toolList(tools), CALLS_LINE);
+  if (answerFormat) {
+    const { schema } = answerFormat;
+    lines.push(schema === null ? ANY_OBJECT_LINE : SCHEMA_LINE + respace(schema));
+  }
+  let text = neutralise(lines.join('\n'), format.control);
+  if (tools.length > 0 && format.tools) {
+    const [open, close] = format.tools;
+    text += open + neutralise(toolList(tools), format.control) + close;
+  }
+  return before + text + after;
+}
+
+function toolList(tools: readonly Tool[]): string {
+  const items = tools.map(({ name, description, parameters }) => {
+    const about = description === '' ? '' : `"description": ${quote(cleaned(description))}, `;
+    return `{"name": ${quote(cleaned(name))}, ${about}"parameters": ${respace(parameters)}}`;
+  });
+  return `[${items.join(', ')}]`;
+}
+
+/** The turns, each run of tool results in the order of the calls it answers. */
+function resultsInOrder(turns: readonly Turn[]): Turn[] {
+  const ordered: Turn[] = [];
+  let calls: readonly ToolCall[] = [];
+  let results: Turn[] = [];
+  const place = ({ toolCallId }: Turn) => {
+    const index = calls.findIndex(({ id }) => id === toolCallId);
+    return index < 0 ? calls.length : index;
+  };
+  const flush = () => {
+    ordered.push(...results.toSorted((a, b) => place(a) - place(b)));
+    results = [];
+  };
+  for (const turn of turns) {
+    if (turn.role === 'tool') {
+      results.push(turn);
+      continue;
+    }
+    flush();
+    calls = turn.toolCalls ?? [];
+    ordered.push(turn);
+  }
+  flush();
+  return ordered;
+}
+
+/** One result. It names its tool where the turn before called several, or where it looks like a user's. */
+function resultTurn(format: PromptFormat, turn: Turn, calls: readonly ToolCall[]): string {
+  let content = cleaned(turn.content);
+  const name = calls.find(({ id }) => id === turn.toolCallId)?.name;
+  const pair = format.roles.get('tool');
+  if (name !== undefined && (calls.length > 1 || !pair)) {
+    const value = isJson(content) ? respace(content) : quote(content);
+    content = `{"name": ${quote(cleaned(name))}, "content": ${value}}`;
+  }
+  if (!pair) return plainTurn(format, { role: 'user', content: RESULT_LINE + content });
+  return pair[0] + neutralise(content, format.control) + pair[1];
+}
+
+function around(format: PromptFormat, role: string): Pair {
   const pair = format.roles.get(role);
   if (!pair) throw new RangeError(`the model's prompt format has no role ${JSON.stringify(role)}`);
   return pair;

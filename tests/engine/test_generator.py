@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from localphi.chat import ChatRequest, Chunk, Finished, Message, Sampling
 from localphi.config import disable_telemetry
-from localphi.errors import ContextLengthExceeded, InvalidRequest
+from localphi.errors import ContextLengthExceeded
 from localphi.models.manifest import load_manifest
 from serving import DEMO
 
@@ -114,13 +113,14 @@ def test_a_cancelled_request_is_forgotten(backend: GeneratorBackend) -> None:
     assert not backend.busy
 
 
-def test_a_model_without_tool_turns_refuses_them(tmp_path: Path) -> None:
+def test_a_model_without_tool_turns_reads_results_as_the_users() -> None:
     manifest = load_manifest(DEMO)
     roles = {role: pair for role, pair in manifest.prompt_format.roles.items() if role != "tool"}
     plain = replace(manifest, prompt_format=replace(manifest.prompt_format, roles=roles))
     backend = GeneratorBackend(DEMO, plain, threads=1, max_active=1, kv_budget_bytes=2**30)
-    with pytest.raises(InvalidRequest, match="no 'tool' turns"):
-        backend.submit(1, ChatRequest((Message("user", "a"), Message("tool", "42"))))
+    told = backend.submit(1, ChatRequest((Message("user", "a"), Message("tool", "42"))))
+    said = backend.submit(2, ChatRequest((Message("user", "a"), Message("user", "Tool result: 42"))))
+    assert told == said
 
 
 def test_answers_wait_for_their_share_of_the_kv_budget() -> None:

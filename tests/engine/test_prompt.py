@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from localphi.chat import Message
+from localphi.chat import JsonFormat, Message, Tool, ToolCall
 from localphi.engine.prompt import neutralise, render
 from localphi.models.manifest import PromptFormat
 from serving import VECTORS
@@ -20,14 +20,27 @@ def _format(entry: dict[str, Any]) -> PromptFormat:
         generation=entry["generation"],
         end=tuple(entry["end"]),
         control=tuple(entry["control"]),
+        tools=_pair(entry.get("tools")),
+        tool_call=_pair(entry.get("tool_call")),
     )
+
+
+def _pair(entry: list[str] | None) -> tuple[str, str] | None:
+    return (entry[0], entry[1]) if entry else None
+
+
+def _message(entry: dict[str, Any]) -> Message:
+    calls = tuple(ToolCall(**call) for call in entry.get("tool_calls", ()))
+    return Message(entry["role"], entry["content"], calls, entry.get("tool_call_id"))
 
 
 @pytest.mark.parametrize("case", DOCUMENT["cases"], ids=lambda case: case["name"])
 def test_a_conversation_is_rendered_as_in_the_vectors(case: dict[str, Any]) -> None:
-    messages = [Message(m["role"], m["content"]) for m in case["messages"]]
+    messages = [_message(entry) for entry in case["messages"]]
     prompt_format = _format(DOCUMENT["formats"][case["format"]])
-    assert render(prompt_format, messages, case["system_prompt"]) == case["rendered"]
+    tools = [Tool(**tool) for tool in case.get("tools", ())]
+    answer_format = JsonFormat(**case["answer_format"]) if "answer_format" in case else None
+    assert render(prompt_format, messages, case["system_prompt"], tools, answer_format) == case["rendered"]
 
 
 def test_nothing_a_user_types_contains_a_control_token() -> None:

@@ -78,9 +78,7 @@ def test_a_wrong_field_is_named(client: FlaskClient, fields: dict[str, Any], par
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("tools", [{"type": "function"}]),
-        ("tool_choice", "required"),
-        ("response_format", {"type": "json_object"}),
+        ("functions", [{"name": "f"}]),
         ("logprobs", True),
         ("logit_bias", {"1": 2}),
         ("presence_penalty", 0.5),

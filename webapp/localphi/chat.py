@@ -8,13 +8,52 @@ from typing import Literal, get_args
 Role = Literal["system", "user", "assistant", "tool"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "tool_calls"]
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """arguments: JSON text of an object, as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: str
 
 
 @dataclass(frozen=True)
 class Message:
+    """tool_calls: what an assistant turn called. tool_call_id: which call a tool turn answers."""
+
     role: Role
     content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Tool:
+    """parameters: JSON text of the schema of the arguments, an object's."""
+
+    name: str
+    description: str
+    parameters: str
+
+
+@dataclass(frozen=True)
+class NamedTool:
+    """The tool choice that leaves none."""
+
+    name: str
+
+
+ToolChoice = Literal["auto", "required", "none"] | NamedTool
+
+
+@dataclass(frozen=True)
+class JsonFormat:
+    """The answer's text is JSON. schema: JSON text of the schema it fits; None is any object."""
+
+    schema: str | None = None
 
 
 @dataclass(frozen=True)
@@ -29,12 +68,21 @@ class Sampling:
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """One question to one model. max_tokens None means: up to the end of the context."""
+    """One question to one model. max_tokens None means: up to the end of the context.
+
+    guided: a grammar holds the answer to the tools and the format. False leaves both to the model, which then
+    only finds them in its prompt; calls are still read where they can be.
+    """
 
     messages: tuple[Message, ...]
     sampling: Sampling = Sampling()
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice = "auto"
+    parallel_tool_calls: bool = True
+    answer_format: JsonFormat | None = None
+    guided: bool = True
 
 
 @dataclass(frozen=True)
@@ -65,8 +113,29 @@ class Chunk:
 
 
 @dataclass(frozen=True)
+class CallStarted:
+    """The answer calls a tool. index counts the calls of one answer from 0."""
+
+    index: int
+    id: str
+    name: str
+
+
+@dataclass(frozen=True)
+class CallArguments:
+    """A piece of the JSON text of the arguments of call `index`."""
+
+    index: int
+    text: str
+
+
+@dataclass(frozen=True)
 class Finished:
     """The last item of every answer."""
 
     reason: FinishReason
     usage: Usage
+
+
+Item = Chunk | CallStarted | CallArguments | Finished
+"""What an answer is made of, in order. Token ids travel in Chunks only, those of calls too."""

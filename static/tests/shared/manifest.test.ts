@@ -36,6 +36,15 @@ test('a variant may come without a canary', () => {
   expect(parseManifest(manifest).variants.get('wasm')?.canary).toBeNull();
 });
 
+test('the tokens around tools and calls are there or null', () => {
+  const without = parseManifest(MANIFEST).promptFormat;
+  expect([without.tools, without.toolCall]).toEqual([null, null]);
+  const pairs = { tools: ['<t>', '</t>'], tool_call: null };
+  const manifest = { ...MANIFEST, prompt_format: { ...MANIFEST.prompt_format, ...pairs } };
+  const { tools, toolCall } = parseManifest(manifest).promptFormat;
+  expect([tools, toolCall]).toEqual([['<t>', '</t>'], null]);
+});
+
 describe('a manifest that is wrong is refused with the place', () => {
   test.each<[string, object, string]>([
     ['another schema', { schema: 2 }, 'localphi.json has schema 2, wanted 1'],

@@ -2,22 +2,33 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 
 import { neutralise, render } from '../../shared/prompt';
-import type { PromptFormat } from '../../shared/prompt';
-import type { Message } from '../../shared/protocol';
+import type { Pair, PromptFormat, Tool, ToolCall } from '../../shared/prompt';
+import type { Role } from '../../shared/protocol';
 
 interface Vectors {
   readonly formats: Record<string, VectorFormat>;
   readonly cases: readonly {
     readonly name: string;
     readonly format: string;
-    readonly messages: readonly Message[];
+    readonly messages: readonly VectorMessage[];
     readonly system_prompt: string | null;
+    readonly tools?: readonly Tool[];
+    readonly answer_format?: { readonly schema: string | null };
     readonly rendered: string;
   }[];
 }
 
-interface VectorFormat extends Omit<PromptFormat, 'roles'> {
-  readonly roles: Record<string, [string, string]>;
+interface VectorMessage {
+  readonly role: Role;
+  readonly content: string;
+  readonly tool_calls?: readonly ToolCall[];
+  readonly tool_call_id?: string;
+}
+
+interface VectorFormat extends Omit<PromptFormat, 'roles' | 'tools' | 'toolCall'> {
+  readonly roles: Record<string, Pair>;
+  readonly tools?: Pair;
+  readonly tool_call?: Pair;
 }
 
 const file = new URL('../../../tests/vectors/prompt.json', import.meta.url);
@@ -25,12 +36,24 @@ const vectors = JSON.parse(readFileSync(file, 'utf8')) as Vectors;
 
 function formatOf(name: string): PromptFormat {
   const format = vectors.formats[name]!;
-  return { ...format, roles: new Map(Object.entries(format.roles)) };
+  return {
+    ...format,
+    roles: new Map(Object.entries(format.roles)),
+    tools: format.tools ?? null,
+    toolCall: format.tool_call ?? null,
+  };
+}
+
+function turnOf({ role, content, tool_calls = [], tool_call_id = '' }: VectorMessage) {
+  return { role, content, toolCalls: tool_calls, toolCallId: tool_call_id };
 }
 
 describe('rendering agrees with Python', () => {
-  test.each(vectors.cases)('$format: $name', ({ format, messages, system_prompt, rendered }) => {
-    expect(render(formatOf(format), messages, system_prompt)).toBe(rendered);
+  test.each(vectors.cases)('$format: $name', (vector) => {
+    const extras = { tools: vector.tools ?? [], answerFormat: vector.answer_format ?? null };
+    const turns = vector.messages.map(turnOf);
+    const text = render(formatOf(vector.format), turns, vector.system_prompt, extras);
+    expect(text).toBe(vector.rendered);
   });
 });
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from localphi.chat import ChatRequest, Chunk, Finished
+from localphi.chat import ChatRequest, Item
 from localphi.config import BackendName
 from localphi.errors import LocalphiError
 
@@ -34,7 +34,7 @@ class Admitted:
     prompt_tokens: int
 
 
-Event = Admitted | Chunk | Finished | Failed
+Event = Admitted | Item | Failed
 
 
 class Backend(Protocol):

@@ -1,7 +1,7 @@
 """The server's side of the engine: submit a request, iterate over its answer.
 
     with engines.get("localphi-demo").submit(request) as answer:  # raises what is known by then
-        for item in answer:  # Chunk…, Finished
+        for item in answer:  # Chunk…, CallStarted, CallArguments…, Finished
             ...
 
 Any thread may submit. Closing an answer, finished or not, frees its place; an unfinished one is cancelled.
@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from types import TracebackType
 
-from localphi.chat import ChatRequest, Chunk, Finished
+from localphi.chat import CallArguments, CallStarted, ChatRequest, Chunk, Finished, Item
 from localphi.config import Settings
 from localphi.engine.base import Admitted, Event, Failed, Submit, WorkerSpec
 from localphi.engine.process import Places, WorkerProcess
@@ -32,14 +32,14 @@ def _never() -> bool:
 
 
 class Answer:
-    """A stream of Chunks that ends with Finished. Use it as a context manager, or close() it."""
+    """A stream of Items that ends with Finished. Use it as a context manager, or close() it."""
 
     def __init__(self, process: WorkerProcess, request_id: int, events: queue.SimpleQueue[Event]) -> None:
         self._process = process
         self._request_id = request_id
         self._events = events
 
-    def next(self, timeout_s: float) -> Chunk | Finished | None:
+    def next(self, timeout_s: float) -> Item | None:
         """The next item, or None when nothing came in time. Raises what ended the answer early."""
         try:
             event = self._events.get(timeout=timeout_s)
@@ -52,12 +52,12 @@ class Answer:
             case Finished():
                 self._process.forget(self._request_id)
                 return event
-            case Chunk():
+            case Chunk() | CallStarted() | CallArguments():
                 return event
             case Admitted():
                 raise EngineFailed("The worker admitted a request twice.")
 
-    def __iter__(self) -> Iterator[Chunk | Finished]:
+    def __iter__(self) -> Iterator[Item]:
         while True:
             item = self.next(_POLL_S)
             if item is not None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from localphi.chat import ChatRequest, Chunk, Finished, Usage
 from localphi.engine.base import Admitted, Event
 from localphi.engine.stops import StopMatcher
-from localphi.errors import ContextLengthExceeded
+from localphi.errors import ContextLengthExceeded, UnsupportedParameter
 
 _CONTEXT_LENGTH = 2048
 
@@ -36,6 +36,10 @@ class EchoBackend:
         return bool(self._queue)
 
     def submit(self, request_id: int, request: ChatRequest) -> Admitted:
+        if request.tools:
+            raise UnsupportedParameter("tools", "The echo backend has no model that could call them.")
+        if request.answer_format:
+            raise UnsupportedParameter("response_format", "The echo backend says what it was told.")
         prompt_tokens = sum(len(message.content.split()) for message in request.messages)
         room = self._context_length - prompt_tokens
         if room < 1:

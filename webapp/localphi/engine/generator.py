@@ -16,27 +16,48 @@ from typing import Any
 
 import onnxruntime_genai as og
 
-from localphi.chat import ChatRequest, Chunk, Finished, FinishReason, Message, Usage
+from localphi.chat import ChatRequest, Chunk, Finished, FinishReason, Usage
 from localphi.engine.base import Admitted, Event, Failed
+from localphi.engine.calls import (
+    AnswerReader,
+    FreeList,
+    GuidedList,
+    MarkedReader,
+    Markers,
+    Piece,
+    TextReader,
+    UnmarkedReader,
+)
+from localphi.engine.grammar import check_grammar, grammar_for, may_call
 from localphi.engine.prompt import render
 from localphi.engine.stops import StopMatcher
 from localphi.engine.tokenizer import PhiTokenizer
-from localphi.errors import ContextLengthExceeded, EngineFailed, InvalidRequest
-from localphi.models.manifest import Manifest
+from localphi.errors import ContextLengthExceeded, EngineFailed
+from localphi.models.manifest import Manifest, PromptFormat
 
 PREFILL_CHUNK = 256
+_SHORTEST = 8  # tokens of a generator that is made only to compile its grammar
 
 
 class _Answer:
     """One request at work: prefill first, then a token at each step."""
 
     def __init__(
-        self, model: Any, tokenizer: PhiTokenizer, ids: list[int], max_tokens: int, request: ChatRequest
+        self,
+        model: Any,
+        ids: list[int],
+        *,
+        request: ChatRequest,
+        grammar: str | None,
+        reader: AnswerReader,
+        end_ids: frozenset[int],
+        max_tokens: int,
     ) -> None:
         self._model = model
         self._ids = ids
-        self._end_ids = tokenizer.end_ids
-        self._stream = tokenizer.stream()
+        self._end_ids = end_ids
+        self._reader = reader
+        self._grammar = grammar
         self._stops = StopMatcher(request.stop)
         self._sampling = request.sampling
         self._max_tokens = max_tokens
@@ -72,6 +93,8 @@ class _Answer:
                 options["random_seed"] = sampling.seed
         params = og.GeneratorParams(self._model)
         params.set_search_options(**options)
+        if self._grammar:
+            params.set_guidance("lark_grammar", self._grammar)
         return params
 
     def _decode(self) -> list[Event]:
@@ -82,18 +105,28 @@ class _Answer:
         self._first_s = self._first_s or self._last_s
         if token in self._end_ids:
             return self._finish("stop")
-        chunk = Chunk(self._stops.push(self._stream.decode(token)), (token,))
-        if self._stops.matched:
-            return [chunk, *self._finish("stop")]
+        events = self._events(self._reader.push(token), (token,))
+        if self._stops.matched or self._reader.over:
+            return [*events, *self._finish("stop")]
         if self._produced == self._max_tokens:
-            return [chunk, *self._finish("length")]
-        return [chunk]
+            return [*events, *self._finish("length")]
+        return events
+
+    def _events(self, pieces: Sequence[Piece], token_ids: tuple[int, ...]) -> list[Event]:
+        """The text of the pieces, stop strings taken out, and the calls behind it."""
+        text = self._stops.push("".join(piece for piece in pieces if isinstance(piece, str)))
+        calls: list[Event] = [piece for piece in pieces if not isinstance(piece, str)]
+        if calls:  # no text comes after a call, so nothing held back can become a stop string
+            text += self._stops.flush()
+        return [Chunk(text, token_ids), *calls]
 
     def _finish(self, reason: FinishReason) -> list[Event]:
-        rest = self._stops.flush()
-        last: list[Event] = [Chunk(rest, ())] if rest else []
+        last = [] if self._stops.matched else self._events(self._reader.finish(), ())
+        last.append(Chunk(self._stops.flush(), ()))
+        if reason == "stop" and self._reader.calls:
+            reason = "tool_calls"
         usage = Usage(len(self._ids), self._produced, self._last_s - self._first_s)
-        return [*last, Finished(reason, usage)]
+        return [*(event for event in last if event != Chunk("", ())), Finished(reason, usage)]
 
 
 class GeneratorBackend:
@@ -111,6 +144,7 @@ class GeneratorBackend:
         self._model = og.Model(config)
         self._tokenizer = PhiTokenizer(folder)
         self._vocabulary = _vocabulary(folder)
+        self._markers = _markers(self._tokenizer, manifest.prompt_format)
         self._manifest = manifest
         self._max_active = max_active
         self._kv_tokens = kv_budget_bytes // manifest.variants["server-cpu"].kv_bytes_per_token
@@ -123,24 +157,57 @@ class GeneratorBackend:
         return bool(self._active or self._waiting)
 
     def submit(self, request_id: int, request: ChatRequest) -> Admitted:
-        ids = self._encode(request.messages)
+        grammar = self._grammar(request)
+        ids = self._encode(request)
         room = self._context_length - len(ids)
         if room < 1:
             raise ContextLengthExceeded(len(ids), self._context_length)
         max_tokens = min(request.max_tokens or room, room)
         sampling = replace(request.sampling, top_k=min(request.sampling.top_k, self._vocabulary))
         asked = replace(request, sampling=sampling)
-        self._waiting.append((request_id, _Answer(self._model, self._tokenizer, ids, max_tokens, asked)))
+        answer = _Answer(
+            self._model,
+            ids,
+            request=asked,
+            grammar=grammar,
+            reader=self._reader(request),
+            end_ids=self._tokenizer.end_ids,
+            max_tokens=max_tokens,
+        )
+        self._waiting.append((request_id, answer))
         return Admitted(len(ids))
 
-    def _encode(self, messages: Sequence[Message]) -> list[int]:
-        for number, message in enumerate(messages):
-            if message.role not in self._manifest.prompt_format.roles:
-                raise InvalidRequest(
-                    f"The model '{self._manifest.id}' has no '{message.role}' turns.",
-                    f"messages[{number}].role",
-                )
-        prompt = render(self._manifest.prompt_format, messages, self._manifest.system_prompt)
+    def _grammar(self, request: ChatRequest) -> str | None:
+        """The grammar of the answer, compiled once already, so that a bad one fails now."""
+        control = (*self._manifest.prompt_format.control, *(self._manifest.prompt_format.tool_call or ()))
+        grammar = grammar_for(request, self._markers, control)
+        if grammar:
+            check_grammar(request, self._markers, grammar, self._compile)
+        return grammar
+
+    def _compile(self, grammar: str) -> None:
+        params = og.GeneratorParams(self._model)
+        params.set_search_options(max_length=_SHORTEST)
+        params.set_guidance("lark_grammar", grammar)
+        og.Generator(self._model, params)
+
+    def _reader(self, request: ChatRequest) -> AnswerReader:
+        """Only where tools were offered can there be calls."""
+        if not may_call(request):
+            return TextReader(self._tokenizer.stream().decode)
+        calls = GuidedList() if request.guided else FreeList()
+        if self._markers:
+            return MarkedReader(lambda: self._tokenizer.stream().decode, self._markers, calls)
+        return UnmarkedReader(self._tokenizer.stream().decode, calls)
+
+    def _encode(self, request: ChatRequest) -> list[int]:
+        prompt = render(
+            self._manifest.prompt_format,
+            request.messages,
+            self._manifest.system_prompt,
+            request.tools,
+            request.answer_format,
+        )
         return self._tokenizer.encode(prompt)
 
     def step(self) -> Sequence[tuple[int, Event]]:
@@ -167,3 +234,11 @@ class GeneratorBackend:
 def _vocabulary(folder: Path) -> int:
     config = json.loads((folder / "genai_config.json").read_text(encoding="utf-8"))
     return int(config["model"]["vocab_size"])
+
+
+def _markers(tokenizer: PhiTokenizer, prompt_format: PromptFormat) -> Markers | None:
+    """The tokens around calls, None for a model that has none; GenAI's own `bot_token_id` only guesses."""
+    if prompt_format.tool_call is None:
+        return None
+    opening, closing = map(tokenizer.token_id, prompt_format.tool_call)
+    return None if opening is None or closing is None else Markers(opening, closing)

@@ -21,6 +21,11 @@ class PhiTokenizer:
     def encode(self, text: str) -> list[int]:
         return [int(token) for token in self._tokenizer.encode(text)]
 
+    def token_id(self, text: str) -> int | None:
+        """The id of an added token, None when there is no such token."""
+        token = int(self._tokenizer.to_token_id(text))
+        return token if token >= 0 else None
+
     def decode(self, ids: Sequence[int]) -> str:
         return self.strip(str(self._tokenizer.decode(list(ids))))
 

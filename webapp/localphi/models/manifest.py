@@ -42,6 +42,7 @@ class PromptFormat:
     """How a conversation becomes text. Pairs are what opens and what closes.
 
     end: tokens that end the answer. control: every added token of the tokenizer, neutralised in message text.
+    tools, tool_call: around the list of tools and a list of calls; None for a model without such tokens.
     """
 
     prefix: str

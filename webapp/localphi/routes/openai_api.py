@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
-from localphi.chat import Finished, FinishReason, Usage
+from localphi.chat import CallArguments, CallStarted, Chunk, Finished, FinishReason, Item, Usage
 from localphi.engine.client import Answer, Engines, Gone
 from localphi.errors import LocalphiError, RequestAbandoned
 from localphi.models.store import ModelFolder, ModelStore
@@ -37,8 +37,9 @@ def blueprint(store: ModelStore, engines: Engines) -> Blueprint:
         body = parse_body(request.get_data())
         folder = store.get(body.model) if body.model else store.default()
         gone = _client_left()
-        answer = engines.get(folder.id).submit(body.to_request(folder.manifest), gone)
-        wire = _Wire(folder.id, answer)
+        asked = body.to_request(folder.manifest)
+        answer = engines.get(folder.id).submit(asked, gone)
+        wire = _Wire(folder.id, answer, has_tools=bool(asked.tools))
         if not body.stream:
             return jsonify(wire.completion(gone))
         response = Response(
@@ -61,10 +62,14 @@ def _model_object(folder: ModelFolder) -> dict[str, Any]:
 
 
 class _Wire:
-    """One answer written out, whole or as a stream of chunks."""
+    """One answer written out, whole or as a stream of chunks.
 
-    def __init__(self, model_id: str, answer: Answer) -> None:
+    has_tools: it may consist of calls alone, and then its content is null.
+    """
+
+    def __init__(self, model_id: str, answer: Answer, *, has_tools: bool = False) -> None:
         self._answer = answer
+        self._no_content = None if has_tools else ""
         self._head = {
             "id": f"chatcmpl-{secrets.token_hex(12)}",
             "created": int(time.time()),
@@ -74,16 +79,17 @@ class _Wire:
     def completion(self, gone: Gone) -> dict[str, Any]:
         """The whole answer. Raises RequestAbandoned as soon as nobody waits for it any more."""
         with self._answer as answer:
-            text: list[str] = []
+            message: dict[str, Any] = {"role": "assistant", "content": self._no_content, "refusal": None}
             while not isinstance(item := answer.next(_POLL_S), Finished):
                 if item is not None:
-                    text.append(item.text)
+                    _add(message, item)
                 if gone():
                     raise RequestAbandoned
-            return self._completion("".join(text), item.reason, item.usage)
+            return self._completion(message, item.reason, item.usage)
 
-    def _completion(self, text: str, reason: FinishReason, usage: Usage) -> dict[str, Any]:
-        message = {"role": "assistant", "content": text, "refusal": None}
+    def _completion(self, message: dict[str, Any], reason: FinishReason, usage: Usage) -> dict[str, Any]:
+        if "tool_calls" not in message:
+            message["content"] = message["content"] or ""
         choice = {"index": 0, "message": message, "finish_reason": reason, "logprobs": None}
         return {**self._head, "object": "chat.completion", "choices": [choice], **_usage(usage)}
 
@@ -92,7 +98,7 @@ class _Wire:
 
         Ends without a word when nobody reads it any more, also while the model is still silent.
         """
-        yield self._chunk({"role": "assistant", "content": ""})
+        yield self._chunk({"role": "assistant", "content": self._no_content})
         silent_s = 0.0
         try:
             while not isinstance(item := self._answer.next(_POLL_S), Finished):
@@ -102,8 +108,8 @@ class _Wire:
                 if silent_s >= KEEPALIVE_S:
                     silent_s = 0.0
                     yield sse.KEEPALIVE
-                elif item is not None and item.text:
-                    yield self._chunk({"content": item.text})
+                elif item is not None and (delta := _delta(item)):
+                    yield self._chunk(delta)
         except LocalphiError as error:
             yield sse.data(error_object(error))
             return
@@ -117,6 +123,32 @@ class _Wire:
     def _chunk(self, delta: dict[str, Any], reason: FinishReason | None = None) -> bytes:
         choice = {"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}
         return sse.data({**self._head, "object": "chat.completion.chunk", "choices": [choice]})
+
+
+def _add(message: dict[str, Any], item: Item) -> None:
+    """Put what came into the message of a whole answer."""
+    match item:
+        case Chunk(text=text) if text:
+            message["content"] = (message["content"] or "") + text
+        case CallStarted(id=call_id, name=name):
+            function = {"name": name, "arguments": ""}
+            calls = message.setdefault("tool_calls", [])
+            calls.append({"id": call_id, "type": "function", "function": function})
+        case CallArguments(index, text):
+            message["tool_calls"][index]["function"]["arguments"] += text
+
+
+def _delta(item: Item) -> dict[str, Any]:
+    """What came, for a chunk of a stream; empty when there is nothing to show."""
+    match item:
+        case Chunk(text=text) if text:
+            return {"content": text}
+        case CallStarted(index, call_id, name):
+            function = {"name": name, "arguments": ""}
+            return {"tool_calls": [{"index": index, "id": call_id, "type": "function", "function": function}]}
+        case CallArguments(index, text):
+            return {"tool_calls": [{"index": index, "function": {"arguments": text}}]}
+    return {}
 
 
 def _usage(usage: Usage) -> dict[str, Any]:

@@ -1,0 +1,116 @@
+"""Schemas of tools, of every form that is supported."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_PLACE = {
+    "type": "object",
+    "properties": {"city": {"type": "string", "maxLength": 9}, "zip": {"type": "integer", "minimum": 0}},
+    "required": ["city"],
+}
+_STEP = {
+    "oneOf": [
+        {
+            "type": "object",
+            "properties": {"kind": {"const": "walk"}, "km": {"type": "number"}},
+            "required": ["kind"],
+        },
+        {
+            "type": "object",
+            "properties": {"kind": {"const": "stop"}, "at": {"$ref": "#/$defs/place"}},
+            "required": ["kind", "at"],
+        },
+    ]
+}
+SHORT = {"type": "string", "maxLength": 8}
+
+
+def one(value: Any, **rest: Any) -> dict[str, Any]:
+    """The schema of an object whose only property, x, is wanted."""
+    return {"type": "object", "properties": {"x": value}, "required": ["x"], **rest}
+
+
+SCHEMAS: dict[str, dict[str, Any]] = {
+    "nothing": {"type": "object", "properties": {}},
+    "no words": {},
+    "string": one(SHORT),
+    "string without bound": one({"type": "string"}),
+    "string with least": one({"type": "string", "minLength": 3, "maxLength": 5}),
+    "pattern": one({"type": "string", "pattern": "^[a-f]{2,6}-\\d+$", "maxLength": 12}),
+    "date": one({"type": "string", "format": "date"}),
+    "date-time": one({"type": "string", "format": "date-time"}),
+    "time": one({"type": "string", "format": "time"}),
+    "uuid": one({"type": "string", "format": "uuid"}),
+    "email": one({"type": "string", "format": "email"}),
+    "ipv4": one({"type": "string", "format": "ipv4"}),
+    "uri": one({"type": "string", "format": "uri"}),
+    "unknown format": one({"type": "string", "format": "password", "maxLength": 5}),
+    "integer": one({"type": "integer"}),
+    "integer in a range": one({"type": "integer", "minimum": -5, "exclusiveMaximum": 12}),
+    "even": one({"type": "integer", "multipleOf": 2, "minimum": 0, "maximum": 1000}),
+    "number": one({"type": "number"}),
+    "number in a range": one({"type": "number", "exclusiveMinimum": 0, "maximum": 1}),
+    "half": one({"type": "number", "multipleOf": 0.5}),
+    "boolean": one({"type": "boolean"}),
+    "null": one({"type": "null"}),
+    "several types": one({"type": ["string", "integer", "null"], "maxLength": 4}),
+    "enum": one({"type": "string", "enum": ["a", "ab", 'q"\\', "日本 😀", "/"]}),
+    "mixed enum": one({"enum": [1, 12, "1", None, True, 1.5, [1, {"a": "b"}]]}),
+    "const": one({"const": {"b": 1, "a": [2]}}),
+    "anyOf": one({"anyOf": [SHORT, {"type": "integer"}, {"type": "null"}]}),
+    "oneOf by type": one({"oneOf": [SHORT, {"type": "number"}]}),
+    "list": one({"type": "array", "items": SHORT}),
+    "list with bounds": one({"type": "array", "items": {"type": "boolean"}, "minItems": 2, "maxItems": 3}),
+    "list of one": one({"type": "array", "items": {"type": "boolean"}, "minItems": 1, "maxItems": 1}),
+    "empty list": one({"type": "array", "maxItems": 0}),
+    "tuple": one({"type": "array", "prefixItems": [SHORT, {"type": "integer"}], "minItems": 2}),
+    "tuple and more": one(
+        {"type": "array", "prefixItems": [SHORT], "items": {"type": "null"}, "minItems": 3, "maxItems": 5}
+    ),
+    "list of lists": one(
+        {
+            "type": "array",
+            "items": {"type": "array", "items": {"type": "integer"}, "maxItems": 2},
+            "maxItems": 2,
+        }
+    ),
+    "map": one({"type": "object", "additionalProperties": {"type": "integer"}}),
+    "map with bounds": one(
+        {"type": "object", "additionalProperties": True, "minProperties": 1, "maxProperties": 2}
+    ),
+    "anything": one({}),
+    "any object": one({"type": "object"}),
+    "all optional": {
+        "type": "object",
+        "properties": {"a": SHORT, "b": {"type": "integer"}, "c": {"type": "null"}},
+    },
+    "some optional": {
+        "type": "object",
+        "properties": {"a": SHORT, "b": {"type": "null"}, "c": SHORT, "d": SHORT},
+        "required": ["b", "d"],
+    },
+    "required without a schema": {"type": "object", "properties": {"a": SHORT}, "required": ["z"]},
+    "closed": {"type": "object", "properties": {"a": SHORT}, "additionalProperties": False},
+    "hard names": {
+        "type": "object",
+        "properties": {'q"\\/': SHORT, "日本": SHORT, "": SHORT, "a b": SHORT},
+        "required": ['q"\\/', "日本", ""],
+    },
+    "refs": {
+        "type": "object",
+        "properties": {
+            "from": {"$ref": "#/$defs/place"},
+            "to": {"$ref": "#/$defs/place"},
+            "steps": {"type": "array", "items": {"$ref": "#/$defs/step"}, "maxItems": 3},
+        },
+        "required": ["from"],
+        "$defs": {"place": _PLACE, "step": _STEP},
+    },
+    "ref at the top": {"$ref": "#/$defs/place", "$defs": {"place": _PLACE}},
+    "one allOf": one(
+        {"allOf": [{"$ref": "#/definitions/place"}], "description": "d"}, definitions={"place": _PLACE}
+    ),
+    "nested": one(one(one(one({"type": "boolean"})))),
+    "annotations": one({"type": "boolean", "title": "t", "default": True, "x-note": 1, "deprecated": True}),
+}
