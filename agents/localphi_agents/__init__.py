@@ -1,18 +1,19 @@
 """Agents on a local Phi: a client of the localphi server, and adapters to agent frameworks.
 
-    chat, errors        plain values and the error tree
-    sse, client         the server's wire format, over HTTP
-    semantic_kernel     `PhiChatCompletion` for Semantic Kernel
+    chat, calls, errors     plain values and the error tree
+    sse, wire, client       the server's wire format, over HTTP
+    semantic_kernel         `PhiChatCompletion` for Semantic Kernel
 
 Import the module you need; importing the package alone loads no HTTP library and no framework.
 """
 
 from __future__ import annotations
 
-from localphi_agents.chat import Delta, Message, Options, Reply, Role, Usage
+from localphi_agents.chat import Delta, Message, Options, Reply, Role, ToolCall, Usage
 from localphi_agents.errors import (
     AnswerFailed,
     AnswerIncomplete,
+    CallCutOff,
     ClientError,
     RequestRefused,
     ServerReported,
@@ -23,6 +24,7 @@ from localphi_agents.errors import (
 __all__ = [
     "AnswerFailed",
     "AnswerIncomplete",
+    "CallCutOff",
     "ClientError",
     "Delta",
     "Message",
@@ -32,6 +34,7 @@ __all__ = [
     "Role",
     "ServerReported",
     "ServerUnreachable",
+    "ToolCall",
     "UnexpectedReply",
     "Usage",
 ]

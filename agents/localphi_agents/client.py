@@ -15,20 +15,20 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
+from localphi_agents.calls import CallCollector
 from localphi_agents.chat import Delta, Message, Options, Reply, Usage
 from localphi_agents.errors import (
-    AnswerFailed,
     AnswerIncomplete,
     RequestRefused,
     ServerUnreachable,
     UnexpectedReply,
 )
 from localphi_agents.sse import EventReader
+from localphi_agents.wire import Chunk, read_chunk, write_body
 
 DEFAULT_URL = "http://localhost:8000"
 _CONNECT_TIMEOUT_S = 5.0
@@ -68,17 +68,17 @@ class LocalphiClient:
         deltas = [delta async for delta in self.stream(messages, options)]
         end = deltas[-1]
         text = "".join(delta.text for delta in deltas)
-        return Reply(end.id, end.model, text, end.finish_reason, end.usage)
+        return Reply(end.id, end.model, text, end.finish_reason, end.usage, end.tool_calls)
 
     async def stream(
         self, messages: Sequence[Message], options: Options = _DEFAULTS
     ) -> AsyncGenerator[Delta, None]:
-        """The answer as it comes: its text in pieces, then one delta with the finish reason and the usage.
+        """The answer as it comes: its text in pieces, then one delta with calls, finish reason and usage.
 
         Raises ClientError. Leaving early, by `aclose()` or cancellation, closes the connection.
         """
         url = f"{self.base_url}/v1/chat/completions"
-        content = _body(messages, options)
+        content = write_body(messages, options)
         headers = {"Content-Type": "application/json"}
         with _transport_errors(self.base_url):
             async with self._http.stream("POST", url, content=content, headers=headers) as response:
@@ -122,19 +122,6 @@ def _transport() -> httpx.AsyncHTTPTransport:
     return httpx.AsyncHTTPTransport(trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
 
 
-def _body(messages: Sequence[Message], options: Options) -> bytes:
-    fields: dict[str, Any] = {
-        **options.extra,
-        "messages": [{"role": message.role, "content": message.content} for message in messages],
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
-    for name in ("model", "max_tokens", "temperature", "top_p", "top_k", "seed", "stop"):
-        if (value := getattr(options, name)) not in (None, ()):
-            fields[name] = value
-    return json.dumps(fields).encode()
-
-
 def _refusal(base_url: str, response: httpx.Response, body: bytes) -> RequestRefused:
     try:
         error = json.loads(body)["error"]
@@ -163,19 +150,22 @@ def _check_is_stream(base_url: str, response: httpx.Response) -> None:
 
 async def _deltas(response: httpx.Response) -> AsyncGenerator[Delta, None]:
     """Each text as it comes; what else the events say is kept for the last delta."""
-    delta: Delta | None = None
+    chunk: Chunk | None = None
     finish_reason: str | None = None
     usage: Usage | None = None
+    collector = CallCollector()
     async with aclosing(_events(response)) as events:
         async for data in events:
-            delta = _parse_chunk(data)
-            finish_reason = delta.finish_reason or finish_reason
-            usage = delta.usage or usage
-            if delta.text:
-                yield Delta(delta.id, delta.model, delta.text)
-    if delta is None:
+            chunk = read_chunk(data)
+            finish_reason = chunk.finish_reason or finish_reason
+            usage = chunk.usage or usage
+            collector.add(chunk.calls)
+            if chunk.text:
+                yield Delta(chunk.id, chunk.model, chunk.text)
+    if chunk is None:
         raise UnexpectedReply("The server ended the answer before it began.")
-    yield Delta(delta.id, delta.model, finish_reason=finish_reason, usage=usage)
+    calls = collector.calls(finish_reason)
+    yield Delta(chunk.id, chunk.model, finish_reason=finish_reason, usage=usage, tool_calls=calls)
 
 
 async def _events(response: httpx.Response) -> AsyncGenerator[bytes, None]:
@@ -187,30 +177,3 @@ async def _events(response: httpx.Response) -> AsyncGenerator[bytes, None]:
                 return
             yield data
     raise AnswerIncomplete("The server closed the connection before the answer was complete.")
-
-
-def _parse_chunk(data: bytes) -> Delta:
-    try:
-        chunk = json.loads(data)
-        if "error" in chunk:
-            raise _failure(chunk["error"])
-        choice: dict[str, Any] = next(iter(chunk["choices"]), {})
-        return Delta(
-            id=str(chunk["id"]),
-            model=str(chunk["model"]),
-            text=str(choice.get("delta", {}).get("content") or ""),
-            finish_reason=choice.get("finish_reason"),
-            usage=_usage(chunk.get("usage")),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UnexpectedReply(
-            f"The server sent an event that is not a chat completion chunk: {data[:200]!r}"
-        ) from error
-
-
-def _failure(error: dict[str, Any]) -> AnswerFailed:
-    return AnswerFailed(str(error["message"]), error.get("type"), error.get("param"), error.get("code"))
-
-
-def _usage(usage: dict[str, Any] | None) -> Usage | None:
-    return None if usage is None else Usage(int(usage["prompt_tokens"]), int(usage["completion_tokens"]))

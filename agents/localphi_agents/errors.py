@@ -6,6 +6,7 @@
     │   ├── RequestRefused      with an HTTP `status`, before the answer began
     │   └── AnswerFailed        in the middle of the answer
     ├── AnswerIncomplete      the answer broke off without a word
+    ├── CallCutOff            the answer reached its limit within a call of a tool
     └── UnexpectedReply       what came is not the wire format; perhaps another program has the port
 
 Each is one sentence for the user when printed.
@@ -65,6 +66,15 @@ class AnswerFailed(ServerReported):
 
 class AnswerIncomplete(ClientError):
     pass
+
+
+class CallCutOff(ClientError):
+    def __init__(self, name: str | None) -> None:
+        super().__init__(
+            f"The answer reached its limit of tokens within a call of {name or 'a tool'}; "
+            "allow more with max_tokens."
+        )
+        self.name = name
 
 
 class UnexpectedReply(ClientError):

@@ -25,14 +25,43 @@ def chunk(text: str | None = None, finish_reason: str | None = None) -> bytes:
     return event({"id": "chatcmpl-1", "model": "tiny", "choices": [choice]})
 
 
-def usage(prompt_tokens: int, completion_tokens: int) -> bytes:
-    counts = {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens}
+def call_chunk(index: int, arguments: str = "", **head: str) -> bytes:
+    """A piece of a call; head: its id and its name, which only the first piece has."""
+    function = {"arguments": arguments} | ({"name": head["name"]} if "name" in head else {})
+    call = {"index": index, "function": function}
+    if "id" in head:
+        call |= {"id": head["id"], "type": "function"}
+    choice = {"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": None}
+    return event({"id": "chatcmpl-1", "model": "tiny", "choices": [choice]})
+
+
+def usage(prompt_tokens: int, completion_tokens: int, cached_tokens: int | None = None) -> bytes:
+    counts: dict[str, Any] = {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens}
+    if cached_tokens is not None:
+        counts["prompt_tokens_details"] = {"cached_tokens": cached_tokens}
     return event({"id": "chatcmpl-1", "model": "tiny", "choices": [], "usage": counts})
 
 
 def answer(*texts: str) -> bytes:
     """The body of a complete stream."""
     return b"".join(chunk(text) for text in ("", *texts)) + chunk(finish_reason="stop") + usage(3, 2) + DONE
+
+
+def calling(*calls: tuple[str, dict[str, Any]], text: str = "", turn: int = 1) -> bytes:
+    """The body of a complete stream that calls these functions, ids call_TURN_1 and so on."""
+    body = chunk(text)
+    for index, (name, arguments) in enumerate(calls):
+        written = json.dumps(arguments)
+        body += call_chunk(index, id=f"call_{turn}_{index + 1}", name=name)
+        body += call_chunk(index, written[:5]) + call_chunk(index, written[5:])
+    return body + chunk(finish_reason="tool_calls") + usage(5, 4) + DONE
+
+
+def refusal(status: int, message: str, param: str | None = None) -> bytes:
+    """A whole response that says no."""
+    body = json.dumps({"error": {"message": message, "type": "invalid_request_error", "param": param}})
+    head = f"HTTP/1.1 {status} No\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    return (head + body).encode()
 
 
 def free_port() -> int:
@@ -61,6 +90,28 @@ class Connection:
         """Return when the client has hung up."""
         while self._channel.recv(1024):
             pass
+
+
+Reply = bytes | Callable[[dict[str, Any]], bytes]
+
+
+class Dialogue:
+    """A script that gives one reply after the other, the last one again and again, and keeps what was asked.
+
+    A reply is the body of a stream, a whole response, or what makes one of the request.
+    """
+
+    def __init__(self, *replies: Reply) -> None:
+        self.bodies: list[dict[str, Any]] = []
+        self._replies = replies
+        self._lock = threading.Lock()
+
+    def __call__(self, connection: Connection) -> None:
+        with self._lock:
+            reply = self._replies[min(len(self.bodies), len(self._replies) - 1)]
+            self.bodies.append(connection.body)
+        data = reply if isinstance(reply, bytes) else reply(connection.body)
+        connection.send(data if data.startswith(b"HTTP/") else STREAM_HEAD + data)
 
 
 class ScriptedServer(socketserver.ThreadingTCPServer):

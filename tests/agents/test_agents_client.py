@@ -24,6 +24,7 @@ from localphi_agents import (
     RequestRefused,
     Role,
     ServerUnreachable,
+    ToolCall,
     UnexpectedReply,
     Usage,
 )
@@ -152,8 +153,15 @@ async def test_stop_texts_and_max_tokens_end_the_answer(echo_url: str) -> None:
 
 
 async def test_every_role_is_understood(echo_url: str) -> None:
-    messages = [Message(role, "word") for role in get_args(Role)]
-    assert (await LocalphiClient(echo_url).chat(messages)).usage == Usage(5, 1)
+    messages = [
+        Message("system", "word"),
+        Message("developer", "word"),
+        Message("user", "word"),
+        Message("assistant", "word", (ToolCall("call_1", "look", "{}"),)),
+        Message("tool", "word", tool_call_id="call_1"),
+    ]
+    assert [message.role for message in messages] == list(get_args(Role))
+    assert (await LocalphiClient(echo_url).chat(messages)).finish_reason == "stop"
 
 
 async def test_unknown_model_is_refused_with_everything_the_server_says(echo_url: str) -> None:
@@ -168,10 +176,10 @@ async def test_unknown_model_is_refused_with_everything_the_server_says(echo_url
     )
 
 
-async def test_tools_are_refused_by_name(echo_url: str) -> None:
+async def test_what_the_server_cannot_honour_is_refused_by_name(echo_url: str) -> None:
     with pytest.raises(RequestRefused) as refused:
-        await LocalphiClient(echo_url).chat(HELLO, Options(extra={"tools": [{}]}))
-    assert (refused.value.status, refused.value.param) == (400, "tools")
+        await LocalphiClient(echo_url).chat(HELLO, Options(extra={"frequency_penalty": 0.5}))
+    assert (refused.value.status, refused.value.param) == (400, "frequency_penalty")
     assert refused.value.code == "unsupported_parameter"
 
 

@@ -1,0 +1,18 @@
+"""Semantic Kernel on a local Phi.
+
+agent = ChatCompletionAgent(service=PhiChatCompletion(), plugins=[Weather()])
+print(await agent.get_response("What is the weather in Oslo?"))
+
+settings     what can be asked of the model, besides the question
+functions    functions of a kernel as the server's tools
+messages     Semantic Kernel's messages from and to ours
+history      which part of a conversation is complete
+service      `PhiChatCompletion`
+"""
+
+from __future__ import annotations
+
+from localphi_agents.semantic_kernel.service import PhiChatCompletion
+from localphi_agents.semantic_kernel.settings import PhiPromptExecutionSettings
+
+__all__ = ["PhiChatCompletion", "PhiPromptExecutionSettings"]
