@@ -24,6 +24,17 @@ _STEP = {
     ]
 }
 SHORT = {"type": "string", "maxLength": 8}
+EMAIL_OF_ZOD = (
+    r"^(?!\.)(?!.*\.\.)([A-Za-z0-9_'+\-\.]*)[A-Za-z0-9_+-]@([A-Za-z0-9][A-Za-z0-9\-]*\.)+[A-Za-z]{2,}$"
+)
+
+
+def _tagged(kind: str) -> dict[str, Any]:
+    """A model of pydantic whose tag has a default, and so is not required."""
+    return {
+        "type": "object",
+        "properties": {"kind": {"const": kind, "default": kind}, "age": {"type": "null"}},
+    }
 
 
 def one(value: Any, **rest: Any) -> dict[str, Any]:
@@ -38,6 +49,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "string without bound": one({"type": "string"}),
     "string with least": one({"type": "string", "minLength": 3, "maxLength": 5}),
     "pattern": one({"type": "string", "pattern": "^[a-f]{2,6}-\\d+$", "maxLength": 12}),
+    "pattern of digits in a class": one({"type": "string", "pattern": r"^[^\D0]\d[\w/-]?$"}),
     "date": one({"type": "string", "format": "date"}),
     "date-time": one({"type": "string", "format": "date-time"}),
     "time": one({"type": "string", "format": "time"}),
@@ -112,5 +124,77 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         {"allOf": [{"$ref": "#/definitions/place"}], "description": "d"}, definitions={"place": _PLACE}
     ),
     "nested": one(one(one(one({"type": "boolean"})))),
+    "integer of zod": one({"type": "integer", "minimum": -(2**53) + 1, "maximum": 2**53 - 1}),
+    "integer of Rust": one({"type": "integer", "format": "uint64", "minimum": 0, "maximum": 2**64 - 1}),
+    "Decimal of pydantic": one(
+        {"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^(?!^[-+.]*$)[+-]?0*\d*\.?\d*$"}]}
+    ),
+    "text that looks like a Decimal": one({"type": "string", "pattern": r"^(?!^[-+.]*$)[+-]?0*\d*\.?\d*$"}),
+    "email of zod": one({"type": "string", "format": "email", "pattern": EMAIL_OF_ZOD}),
+    "password": one({"type": "string", "pattern": r"^(?=.*[0-9])(?!.*[^a-z0-9/])[^x/]+", "maxLength": 9}),
+    "record of zod": one(
+        {"type": "object", "propertyNames": {"type": "string"}, "additionalProperties": SHORT}
+    ),
+    "record of an enum": one(
+        {
+            "type": "object",
+            "propertyNames": {"type": "string", "enum": ["a", "b"]},
+            "additionalProperties": {"type": "null"},
+            "required": ["a", "b"],
+        }
+    ),
+    "map of an enum": one(
+        {
+            "type": "object",
+            "propertyNames": {"$ref": "#/$defs/key"},
+            "additionalProperties": {"type": "null"},
+        },
+        **{"$defs": {"key": {"type": "string", "enum": ["a", "b"]}}},
+    ),
+    "map by a pattern": one(
+        {"type": "object", "patternProperties": {"^[ab]{2}$": SHORT}, "additionalProperties": False}
+    ),
+    "union with a tag": one(
+        {"oneOf": [_tagged("cat"), _tagged("dog")], "discriminator": {"propertyName": "kind"}}
+    ),
+    "union of Rust": one({"oneOf": [one(SHORT, additionalProperties=False), {"const": "Nothing"}]}),
+    "union by what is required": one(
+        {
+            "oneOf": [
+                {"type": "object", "properties": {"a": SHORT}, "required": ["a"]},
+                {"type": "object", "properties": {"b": SHORT}, "required": ["b"]},
+            ],
+        }
+    ),
+    "optional within nullable": one({"anyOf": [{"anyOf": [{"not": {}}, SHORT]}, {"type": "null"}]}),
+    "property that nothing fits": {"type": "object", "properties": {"a": SHORT, "b": {"not": {}}}},
+    "ref to what was written first": {
+        "type": "object",
+        "properties": {
+            "a b": {"anyOf": [SHORT, {"type": "null"}]},
+            "c": {"$ref": "#/properties/a%20b/anyOf/0"},
+        },
+        "required": ["c"],
+    },
+    "any arguments": {"type": "object", "additionalProperties": {}},
+    "type beside anyOf": one({"type": ["string", "number"], "anyOf": [SHORT, {"type": "integer"}]}),
+    "one of two": {
+        "type": "object",
+        "properties": {"a": SHORT, "b": {"type": "null"}},
+        "anyOf": [{"required": ["a"]}, {"required": ["b"]}],
+        "additionalProperties": False,
+    },
+    "options at the top": {"anyOf": [one(SHORT), {"$ref": "#/$defs/place"}], "$defs": {"place": _PLACE}},
+    "several allOf": one(
+        {
+            "type": "object",
+            "allOf": [
+                {"$ref": "#/$defs/place"},
+                {"properties": {"at": {"type": "null"}, "zip": {"maximum": 9}}, "required": ["at", "zip"]},
+            ],
+        },
+        **{"$defs": {"place": _PLACE}},
+    ),
+    "words beside ref": one({"$ref": "#/$defs/a", "maxLength": 2}, **{"$defs": {"a": {"type": "string"}}}),
     "annotations": one({"type": "boolean", "title": "t", "default": True, "x-note": 1, "deprecated": True}),
 }

@@ -7,7 +7,8 @@
 export const MAX_DEPTH = 64;
 
 const PARTS = /"(?:[^"\\]|\\.)*"|[ \t\n\r]+|[,:]/gsu;
-const BRACKETS = /"(?:[^"\\]|\\.)*"|[[\]{}]/gsu;
+/** A string without an end takes the rest: else each quote in it would be tried as a beginning. */
+const BRACKETS = /"(?:[^"\\]|\\.)*"?|[[\]{}]/gsu;
 
 /** The JSON text with ", " and ": " between its parts and no other white space. */
 export function respace(text: string): string {

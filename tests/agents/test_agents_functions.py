@@ -533,22 +533,11 @@ async def test_another_program_at_the_address_is_named(scripted: Serve, ask: Ask
         await ask(agent_of(scripted(Dialogue(page))), QUESTION)
 
 
-class Batch(BaseModel):
-    count: int = Field(ge=1)  # Semantic Kernel 1.45 puts the constraint itself into the schema
-
-
-class Shop:
-    @kernel_function(description="Order.")
-    def order(self, batch: Batch) -> str:
-        return "done"
-
-
-async def test_a_parameter_without_a_json_schema_is_refused_by_name(scripted: Serve) -> None:
-    turn = turn_of(scripted(Dialogue(answer("ok"))), False, Shop())
-    with pytest.raises(
-        ServiceInvalidExecutionSettingsError, match=r"'tools\.Shop-order' cannot be sent: .*Ge"
-    ):
-        await turn.run(history(), auto())
+async def test_a_tool_without_a_json_schema_is_refused_by_name(scripted: Serve) -> None:
+    settings = PhiPromptExecutionSettings(tools=[{"type": "function", "function": {"name": "f", "x": date}}])
+    turn = turn_of(scripted(Dialogue(answer("ok"))), False)
+    with pytest.raises(ServiceInvalidExecutionSettingsError, match=r"'tools\.f' cannot be sent: .*type"):
+        await turn.run(history(), settings)
 
 
 async def test_tools_come_from_one_place(scripted: Serve) -> None:
@@ -592,6 +581,43 @@ async def test_a_literal_is_offered_as_its_values(scripted: Serve) -> None:
         "properties": {"colour": {"type": "string", "enum": ["red", "blue"]}, "coats": {"enum": [1, 2]}},
         "required": ["colour"],
     }
+
+
+class Batch(BaseModel):
+    count: int = Field(ge=1)  # Semantic Kernel 1.45 takes the constraint for the description
+    description: str
+
+
+class Shop:
+    @kernel_function(description="Order.")
+    def order(self, batch: Batch) -> str:
+        return "done"
+
+
+async def test_a_constraint_is_no_description(scripted: Serve) -> None:
+    dialogue = Dialogue(answer("ok"))
+    await turn_of(scripted(dialogue), False, Shop()).run(history(), auto())
+    assert dialogue.bodies[0]["tools"][0]["function"]["parameters"]["properties"] == {
+        "batch": {
+            "type": "object",
+            "properties": {"count": {"type": "integer"}, "description": {"type": "string"}},
+            "required": ["count", "description"],
+        }
+    }
+
+
+async def test_a_reference_to_a_definition_that_was_lost_means_anything(scripted: Serve) -> None:
+    @kernel_function(description="Go.")
+    def go(**arguments: Any) -> str:
+        return "gone"
+
+    items = {"$ref": "#/$defs/Place", "title": "Place"}  # of an MCP tool, as Semantic Kernel 1.45 keeps it
+    to = {"name": "to", "is_required": True, "schema_data": {"type": "array", "items": items}}
+    setattr(go, "__kernel_function_parameters__", [to])  # noqa: B010
+    dialogue = Dialogue(answer("ok"))
+    await turn_of(scripted(dialogue), False, {"go": go}).run(history(), auto())
+    properties = dialogue.bodies[0]["tools"][0]["function"]["parameters"]["properties"]
+    assert properties == {"to": {"type": "array", "items": {"title": "Place"}}}
 
 
 class Item(BaseModel):

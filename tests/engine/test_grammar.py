@@ -134,6 +134,13 @@ def test_a_json_answer_need_not_be_an_object(
     _validate(schema, _ask(random_backend, request).text)
 
 
+@pytest.mark.parametrize("pattern", [r"^\d{2}$", r"^(?!0)\d{2}$"])
+def test_the_digits_of_a_pattern_are_ascii(tmp_path: Path, pattern: str) -> None:
+    backend = _backend(tmp_path, PHI_4, {"\xd9": 60.0})  # the first byte of an Arabic digit
+    request = replace(ASKED, answer_format=JsonFormat(json.dumps({"type": "string", "pattern": pattern})))
+    assert json.loads(_ask(backend, request).text).isascii()
+
+
 BOUNDED = ("integer", "number", "half", "even", "list", "list with bounds", "map with bounds", "tuple")
 
 
@@ -249,6 +256,16 @@ def test_a_tool_result_cannot_open_a_turn(phi_4: GeneratorBackend) -> None:
     assert tokens(injected) - tokens("") == as_bytes, "each character is a token of its own, none is control"
 
 
+def _doubling(levels: int) -> dict[str, Any]:
+    """Each definition refers to the next one twice, with a word beside, so that none is read only once."""
+    refs = {number: {"$ref": f"#/$defs/{number}", "maxProperties": 2} for number in range(levels + 1)}
+    definitions: dict[str, Any] = {
+        str(number): {"type": "object", "properties": {"a": refs[number + 1], "b": refs[number + 1]}}
+        for number in range(levels)
+    }
+    return one(refs[0], **{"$defs": {**definitions, str(levels): {"type": "object"}}})
+
+
 WRONG: dict[str, Any] = {
     "not a schema": 3,
     "a list": {"type": "array"},
@@ -258,11 +275,34 @@ WRONG: dict[str, Any] = {
     "not": one({"not": {}}),
     "if": one({"if": {}, "then": {}}),
     "uniqueItems": one({"type": "array", "uniqueItems": True}),
-    "patternProperties": one({}, patternProperties={"a": {}}),
-    "allOf": one({"allOf": [{}, {}]}),
+    "patternProperties beside properties": one({}, patternProperties={"a": {}}),
+    "several patternProperties": one({"patternProperties": {"a": {}, "b": {}}}),
+    "names that are no texts": one({"type": "object", "propertyNames": {"type": "integer"}}),
+    "names that are not listed": one({}, propertyNames={"enum": ["y"]}),
+    "allOf that says a word twice": one({"allOf": [{"minLength": 1}, {"minLength": 2}]}),
+    "allOf that excludes another": one(
+        {"allOf": [one(True, additionalProperties=False), {"properties": {"y": True}}]}
+    ),
+    "allOf of lists": one({"allOf": [{"items": {}}, {"prefixItems": [{}]}]}),
+    "allOf of itself": one({"$ref": "#/$defs/a"}, **{"$defs": {"a": {"allOf": [{"$ref": "#/$defs/a"}, {}]}}}),
+    "allOf of uniqueItems": one({"allOf": [{"uniqueItems": True}, {"uniqueItems": False}]}),
+    "refs that double": _doubling(30),
     "overlapping oneOf": one({"oneOf": [{"type": "integer"}, {"type": "number"}]}),
-    "anyOf beside a word": one({"type": "string", "anyOf": [{}]}),
-    "anyOf at the top": {"anyOf": [{"type": "object"}]},
+    "oneOf told apart by nothing required": one({"oneOf": [one(True), {"properties": {"y": True}}]}),
+    "oneOf with a hidden name": one(
+        {
+            "oneOf": [
+                {"$ref": "#/$defs/a", "properties": {"b": SHORT}},
+                {"type": "object", "properties": {"b": SHORT}, "required": ["b"]},
+            ]
+        },
+        **{"$defs": {"a": {"type": "object", "properties": {"a": SHORT}, "required": ["a", "b"]}}},
+    ),
+    "oneOf of broken objects": one({"oneOf": [{"properties": ["x"], "required": ["x"]}] * 2}),
+    "anyOf beside another type": one({"type": "string", "anyOf": [{"type": "integer"}]}),
+    "anyOf of no objects at the top": {"anyOf": [{"type": "array"}]},
+    "const beside a bound": one({"const": 1, "minimum": 0}),
+    "nothing": one({"anyOf": [{"not": {}}, False]}),
     "empty anyOf": one({"anyOf": []}),
     "empty enum": one({"enum": []}),
     "enum of another type": one({"type": "string", "enum": [1]}),

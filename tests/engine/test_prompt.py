@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
 
 from localphi.chat import JsonFormat, Message, Tool, ToolCall
+from localphi.engine.jsontext import is_json
 from localphi.engine.prompt import neutralise, render
 from localphi.models.manifest import PromptFormat
 from serving import VECTORS
@@ -53,3 +55,9 @@ def test_nothing_a_user_types_contains_a_control_token() -> None:
 
 def test_text_without_control_tokens_is_left_alone() -> None:
     assert neutralise("a < b | c |> d", ("<|end|>",)) == "a < b | c |> d"
+
+
+def test_json_that_was_cut_off_within_a_string_is_soon_known_to_be_none() -> None:
+    start = time.perf_counter()
+    assert not is_json('"' + r"\"" * 200_000)
+    assert time.perf_counter() - start < 10, "each quote was tried as the beginning of a string"

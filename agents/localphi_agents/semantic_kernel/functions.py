@@ -46,11 +46,33 @@ def withhold_functions(settings: PromptExecutionSettings) -> None:
 
 def _tool(metadata: KernelFunctionMetadata) -> dict[str, Any]:
     tool = kernel_function_metadata_to_function_call_format(metadata)
-    properties = tool["function"]["parameters"]["properties"]
+    properties = {
+        name: _mended(schema) for name, schema in tool["function"]["parameters"]["properties"].items()
+    }
+    tool["function"]["parameters"]["properties"] = properties
     for parameter in metadata.parameters:
         if parameter.name in properties and (values := _literal_values(parameter)):
             properties[parameter.name] = _enum(values, properties[parameter.name])
     return tool
+
+
+def _mended(schema: Any) -> Any:
+    """The schema without two faults of Semantic Kernel 1.45, for which the whole request would be refused.
+
+    It keeps the properties of an MCP tool, but not the `$defs` they refer to: what does may be anything.
+    And it takes the first constraint of a pydantic field for its description.
+    """
+    if isinstance(schema, list):
+        return [_mended(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {name: _mended(value) for name, value in schema.items() if not _is_faulty(name, value)}
+
+
+def _is_faulty(name: str, value: Any) -> bool:
+    if name == "$ref":
+        return isinstance(value, str) and value.startswith(("#/$defs/", "#/definitions/"))
+    return name == "description" and not isinstance(value, str | dict)  # a property may have that name, too
 
 
 def _literal_values(parameter: KernelParameterMetadata) -> tuple[Any, ...]:

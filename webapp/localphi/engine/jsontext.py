@@ -11,7 +11,8 @@ import re
 MAX_DEPTH = 64  # deeper than that, parsers of different languages no longer agree on what is JSON
 
 _PARTS = re.compile(r'"(?:[^"\\]|\\.)*"|[ \t\n\r]+|[,:]', re.DOTALL)
-_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+# A string without an end takes the rest: else each quote in it would be tried as a beginning.
+_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 
 
 def respace(text: str) -> str:

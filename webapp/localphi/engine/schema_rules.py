@@ -4,6 +4,8 @@ Everything is bounded (strings, digits, lists, maps, depth), so that a model wit
 comes to an end. Bounds narrow what a schema allows, never widen it; so does this: objects with `properties`
 have no others, and properties come in the schema's order. Numbers and patterns are llguidance's `%json`.
 
+Schemas that must all fit (`allOf`, words beside `anyOf` or `$ref`) are joined into one before.
+
 What a schema says and the grammar could not hold (`not`, `uniqueItems`, recursion…) is refused by name. Words
 that are no constraint (`title`, `default`, unknown ones) are passed over.
 """
@@ -14,12 +16,31 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from localphi.engine import patterns
 from localphi.engine.jsontext import quote
+from localphi.engine.schema_words import (
+    CHOICES,
+    CONSTRAINTS,
+    LOWER,
+    MAX_DEPTH,
+    NUMBER,
+    OBJECT,
+    REFUSED,
+    STRING,
+    TYPES,
+    UPPER,
+    SchemaDocument,
+    constant_texts,
+    is_a,
+    is_nothing,
+    required_names,
+    types_of,
+)
 from localphi.errors import InvalidRequest
 
 MAX_SCHEMA_BYTES = 64 * 1024
 MAX_RULES = 8192
-MAX_DEPTH = 32
+MAX_VALUES = 10_000  # schemas that are joined with what refers to them are read once for each
 MAX_STRING = 4096
 MAX_ITEMS, DEFAULT_ITEMS = 256, 32
 MAP_ITEMS, MAP_KEY_CHARS = 16, 64
@@ -30,27 +51,6 @@ MAX_NUMBER, DECIMAL = 10**12, 1e-6
 _CHARACTER = r'([^"\\\x00-\x1f\x7f]|\\["\\bfnrt\/])'
 _FORMATS = frozenset(("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"))
 _FORMAT_CHARS = 256
-
-_STRING = ("minLength", "maxLength", "pattern", "format")
-_NUMBER = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
-_ARRAY = ("items", "prefixItems", "additionalItems", "minItems", "maxItems")
-_OBJECT = ("properties", "required", "additionalProperties", "minProperties", "maxProperties")
-_TYPES: Mapping[str, tuple[str, ...]] = {
-    "object": _OBJECT,
-    "array": _ARRAY,
-    "string": _STRING,
-    "number": _NUMBER,
-    "integer": _NUMBER,
-    "boolean": (),
-    "null": (),
-}
-_CHOICES = ("$ref", "const", "enum", "anyOf", "oneOf", "allOf")
-_CONSTRAINTS = frozenset((*_STRING, *_NUMBER, *_ARRAY, *_OBJECT, *_CHOICES, "type"))
-_REFUSED = (
-    "not", "if", "then", "else", "contains", "patternProperties", "propertyNames", "dependencies",
-    "dependentRequired", "dependentSchemas", "unevaluatedProperties", "unevaluatedItems", "$dynamicRef",
-    "$recursiveRef",
-)  # fmt: skip
 
 
 class Rules:
@@ -96,29 +96,34 @@ class SchemaRules:
     def __init__(self, rules: Rules, schema_text: str, param: str) -> None:
         self._rules = rules
         self._param = param
+        self._values = 0
         self._open_refs: list[str] = []
         self._ref_rules: dict[str, str] = {}
         if len(schema_text.encode("utf-8", "replace")) > MAX_SCHEMA_BYTES:
             raise self._refusal(f"it is larger than {MAX_SCHEMA_BYTES // 1024} KiB")
         try:
-            self._root = json.loads(schema_text, parse_constant=self._no_constant)
+            root = json.loads(schema_text, parse_constant=self._no_constant)
         except (ValueError, RecursionError):
             raise self._refusal("it is not JSON") from None
+        self._document = SchemaDocument(root, self._refusal)
 
     def any_text(self) -> str:
         """The rule of JSON that fits the schema."""
-        return self._whole(lambda: self._value(self._root, 0))
+        return self._whole(lambda: self._value(self._document.root, 0))
 
     def arguments(self) -> str:
         """The same, for the arguments of a tool: an object; one without properties is empty, not anything."""
-        schema = self._resolved(self._root)
-        is_object = isinstance(schema, dict) and _types(schema) in ([], ["object"])
-        if not is_object or set(schema) & set(_CHOICES):
+        return self._whole(self._arguments)
+
+    def _arguments(self) -> str:
+        schema = self._document.joined([self._document.root])
+        if schema.setdefault("type", "object") not in ("object", ["object"]):
             raise self._refusal("it must be the schema of an object ('type': 'object')")
         self._refuse_words(schema)
-        if not any(schema.get(word) for word in ("properties", "required", "additionalProperties")):
-            return self._rules.add(literal("{}"))
-        return self.any_text()
+        others = {*OBJECT, *CHOICES} - {"properties", "required"}
+        if schema.get("properties") or schema.get("required") or schema.keys() & others:
+            return self._value(schema, 0)
+        return self._rules.add(literal("{}"))
 
     def _whole(self, compile_root: Callable[[], str]) -> str:
         try:
@@ -137,20 +142,23 @@ class SchemaRules:
     def _value(self, schema: Any, depth: int) -> str:
         if depth > MAX_DEPTH:
             raise self._refusal(f"it is nested deeper than {MAX_DEPTH} levels")
+        self._values += 1
+        if self._values > MAX_VALUES:
+            raise OverflowError
         if schema is True:
             return self._anything(ANY_DEPTH)
         if not isinstance(schema, dict):
             raise self._refusal(f"{json.dumps(schema)[:60]} is not a schema that anything fits")
         self._refuse_words(schema)
-        if choice := next((word for word in _CHOICES if word in schema), None):
+        if choice := next((word for word in CHOICES if word in schema), None):
             return self._choice(choice, schema, depth)
-        types = _types(schema)
+        types = types_of(schema)
         if not types:
             return self._anything(ANY_DEPTH)
         return self._alternatives([self._typed(kind, schema, depth) for kind in types])
 
     def _refuse_words(self, schema: Mapping[str, Any]) -> None:
-        if refused := next((word for word in _REFUSED if word in schema), None):
+        if refused := next((word for word in REFUSED if word in schema), None):
             raise self._refusal(f"'{refused}' is not supported in schemas")
 
     def _alternatives(self, options: Sequence[str]) -> str:
@@ -165,40 +173,61 @@ class SchemaRules:
         if depth == 0:
             return self._alternatives(scalars)
         inner = self._anything(depth - 1)
+        key = self._string_of(1, MAP_KEY_CHARS)
         return self._alternatives(
-            [*scalars, self._map_of(inner, 0, ANY_ITEMS), self._list_of([], inner, 0, ANY_ITEMS)]
+            [*scalars, self._map_of(inner, 0, ANY_ITEMS, key), self._list_of([], inner, 0, ANY_ITEMS)]
         )
 
     # $ref, const, enum, anyOf, oneOf, allOf
 
     def _choice(self, word: str, schema: Mapping[str, Any], depth: int) -> str:
-        beside = set(schema) & _CONSTRAINTS - {word}
         if word in ("const", "enum"):
-            beside -= {"type", "enum"}
-        if beside:
-            raise self._refusal(f"'{min(beside)}' beside '{word}' is not supported in schemas")
+            if beside := set(schema) & CONSTRAINTS - {"const", "enum", "type"}:
+                raise self._refusal(f"'{min(beside)}' beside '{word}' is not supported in schemas")
+            return self._constants(self._options(schema, word), schema)
+        others = {name: value for name, value in schema.items() if name != word}
+        alone = not set(others) & CONSTRAINTS
         if word == "$ref":
-            return self._ref(schema["$ref"], depth)
-        if word == "const":
-            return self._constants([schema["const"]], schema)
-        options = schema[word]
-        if not isinstance(options, list) or not options:
-            raise self._refusal(f"'{word}' must be a list with something in it")
-        if word == "enum":
-            return self._constants(options, schema)
-        if word == "allOf" and len(options) > 1:
-            raise self._refusal("'allOf' with more than one schema is not supported")
-        if word == "oneOf" and not self._disjoint(options):
+            if alone:
+                return self._ref(schema["$ref"], depth)
+            return self._value(self._document.joined([{"$ref": schema["$ref"]}, others]), depth + 1)
+        options = self._options(schema, word)
+        if word == "allOf":
+            one = options[0] if alone and len(options) == 1 else self._document.joined([others, *options])
+            return self._value(one, depth + 1)
+        options = [option for option in options if not is_nothing(option)] or options
+        if word == "oneOf":
+            options = self._tagged(schema, options)
+        if not alone:
+            options = [self._document.joined([others, option]) for option in options]
+        if word == "oneOf" and not self._document.disjoint(options):
             raise self._refusal("'oneOf' is supported only where a type or a constant tells options apart")
         return self._alternatives([self._value(option, depth + 1) for option in options])
 
+    def _options(self, schema: Mapping[str, Any], word: str) -> list[Any]:
+        options = [schema["const"]] if word == "const" else schema[word]
+        if not isinstance(options, list) or not options:
+            raise self._refusal(f"'{word}' must be a list with something in it")
+        return options
+
+    def _tagged(self, schema: Mapping[str, Any], options: Sequence[Any]) -> list[Any]:
+        """The options, each with OpenAPI's discriminator: pydantic requires none that has a default."""
+        discriminator = schema.get("discriminator")
+        tag = discriminator.get("propertyName") if isinstance(discriminator, dict) else None
+        if not isinstance(tag, str):
+            return [*options]
+        return [
+            option
+            if tag in required_names(self._document.resolved(option))
+            else self._document.joined([option, {"required": [tag]}])
+            for option in options
+        ]
+
     def _constants(self, values: Sequence[Any], schema: Mapping[str, Any]) -> str:
-        kinds = _types(schema) if "type" in schema else list(_TYPES)
+        kinds = types_of(schema) if "type" in schema else list(TYPES)
         enum = schema.get("enum")
         allowed = enum if isinstance(enum, list) else values
-        fitting = [
-            value for value in values if value in allowed and any(_is_a(value, kind) for kind in kinds)
-        ]
+        fitting = [value for value in values if value in allowed and any(is_a(value, kind) for kind in kinds)]
         if not fitting:
             raise self._refusal("it has constants, but none that fits")
         try:
@@ -208,7 +237,7 @@ class SchemaRules:
         return self._rules.add(" | ".join(texts))
 
     def _ref(self, ref: Any, depth: int) -> str:
-        target = self._target(ref)
+        target = self._document.target(ref)
         if ref in self._open_refs:
             raise self._refusal(f"{quote(ref)} is recursive, which is not supported")
         if ref not in self._ref_rules:
@@ -216,52 +245,6 @@ class SchemaRules:
             self._ref_rules[ref] = self._value(target, depth + 1)
             self._open_refs.pop()
         return self._ref_rules[ref]
-
-    def _target(self, ref: Any) -> Any:
-        if not isinstance(ref, str) or not (ref == "#" or ref.startswith("#/")):
-            raise self._refusal("'$ref' must point into the schema itself ('#/$defs/…')")
-        target = self._root
-        for part in ref.split("/")[1:]:
-            key = part.replace("~1", "/").replace("~0", "~")
-            if not isinstance(target, dict) or key not in target:
-                raise self._refusal(f"{quote(ref)} points to nothing")
-            target = target[key]
-        return target
-
-    def _resolved(self, schema: Any) -> Any:
-        """The schema, or what it refers to."""
-        for _ in range(MAX_DEPTH):
-            if not isinstance(schema, dict) or "$ref" not in schema:
-                return schema
-            schema = self._target(schema["$ref"])
-        raise self._refusal("its '$ref's go in a circle")
-
-    def _disjoint(self, options: Iterable[Any]) -> bool:
-        schemas = [self._resolved(option) for option in options]
-        pairs = ((a, b) for number, a in enumerate(schemas) for b in schemas[:number])
-        return all(isinstance(a, dict) and isinstance(b, dict) and self._apart(a, b) for a, b in pairs)
-
-    def _apart(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-        """Whether it is plain to see that nothing fits both."""
-        constants, others = _constant_texts(one), _constant_texts(other)
-        if constants is not None and others is not None:
-            return not constants & others
-        kinds, other_kinds = _kinds(one), _kinds(other)
-        if kinds and other_kinds and not kinds & other_kinds:
-            return True
-        shared = _required(one) & _required(other)
-        properties, other_properties = one.get("properties"), other.get("properties")
-        if kinds != {"object"} or kinds != other_kinds or not isinstance(properties, dict):
-            return False
-        if not isinstance(other_properties, dict):
-            return False
-        for name in shared & set(properties) & set(other_properties):
-            a, b = self._resolved(properties[name]), self._resolved(other_properties[name])
-            if isinstance(a, dict) and isinstance(b, dict):
-                constants, others = _constant_texts(a), _constant_texts(b)
-                if constants is not None and others is not None and not constants & others:
-                    return True
-        return False
 
     # One type
 
@@ -289,6 +272,9 @@ class SchemaRules:
         if pattern is not None:
             if not isinstance(pattern, str):
                 raise self._refusal("'pattern' must be a text")
+            pattern = patterns.ascii_classes(pattern)
+            if terminal := patterns.terminal(pattern, least, most):
+                return self._rules.add_terminal(terminal)  # it comes with a format that says the same
             leaf["pattern"] = pattern
         if form in _FORMATS:
             leaf |= {"format": form, "maxLength": min(most, _FORMAT_CHARS)}
@@ -301,18 +287,23 @@ class SchemaRules:
 
     def _integer(self, schema: Mapping[str, Any]) -> str:
         leaf = {"type": "integer", "minimum": -MAX_INTEGER, "maximum": MAX_INTEGER}
-        return self._leaf(leaf | self._range(schema))
+        return self._leaf(leaf | self._range(schema, MAX_INTEGER))
 
     def _number(self, schema: Mapping[str, Any]) -> str:
         """Only a step bounds the digits after the point."""
         leaf = {"type": "number", "minimum": -MAX_NUMBER, "maximum": MAX_NUMBER, "multipleOf": DECIMAL}
-        return self._leaf(leaf | self._range(schema))
+        return self._leaf(leaf | self._range(schema, 10**15))
 
-    def _range(self, schema: Mapping[str, Any]) -> dict[str, Any]:
-        given = {word: schema[word] for word in _NUMBER if schema.get(word) is not None}
-        for word, value in given.items():
-            if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e15:
-                raise self._refusal(f"'{word}' must be a number of at most 15 digits")
+    def _range(self, schema: Mapping[str, Any], limit: int) -> dict[str, Any]:
+        """What bounds the number; bounds at the limit or beyond, as zod writes for every integer, do not."""
+        given = {word: schema[word] for word in NUMBER if schema.get(word) is not None}
+        for word, value in list(given.items()):
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise self._refusal(f"'{word}' must be a number")
+            if (word in LOWER and value <= -limit) or (word in UPPER and value >= limit):
+                del given[word]
+            elif abs(value) > limit:
+                raise self._refusal(f"'{word}' is beyond {limit}")
         return given
 
     def _leaf(self, leaf: Mapping[str, Any]) -> str:
@@ -357,12 +348,18 @@ class SchemaRules:
         required = schema.get("required", [])
         if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
             raise self._refusal("'required' must be a list of names")
-        properties = {**properties, **{name: others for name in required if name not in properties}}
+        properties = {
+            **{
+                name: value for name, value in properties.items() if name in required or not is_nothing(value)
+            },
+            **{name: others for name in required if name not in properties},
+        }
         least = self._count(schema, "minProperties", 0, MAX_ITEMS)
         most = self._most(schema, "maxProperties", MAP_ITEMS, MAX_ITEMS)
         if not properties:
-            return self._map(others, least, most, depth)
-        if least > len(required) or ("maxProperties" in schema and most < len(properties)):
+            return self._map(schema, least, most, depth)
+        self._check_names(schema, properties)
+        if least > len(set(required)) or ("maxProperties" in schema and most < len(properties)):
             raise self._refusal("'minProperties' and 'maxProperties' beside 'properties' are not supported")
         pairs = [
             (self._pair(name, self._value(value, depth + 1)), name in required)
@@ -385,19 +382,46 @@ class SchemaRules:
         some = self._rules.add(" | ".join(firsts))
         return some if any(required for _, required in pairs) else f"{some}?"
 
-    def _map(self, values: Any, least: int, most: int, depth: int) -> str:
-        if values is False:
+    def _check_names(self, schema: Mapping[str, Any], names: Iterable[str]) -> None:
+        if schema.get("patternProperties"):
+            raise self._refusal("'patternProperties' beside 'properties' is not supported")
+        allowed = self._document.joined([schema.get("propertyNames", True)])
+        if not allowed.keys() & CONSTRAINTS - {"type"}:
+            return
+        texts = constant_texts(allowed)
+        if texts is None or not texts >= set(map(json.dumps, names)):
+            raise self._refusal("'propertyNames' beside 'properties' is supported only where it lists them")
+
+    def _map(self, schema: Mapping[str, Any], least: int, most: int, depth: int) -> str:
+        names, values = [schema.get("propertyNames", True)], schema.get("additionalProperties", True)
+        by_pattern = schema.get("patternProperties")
+        if by_pattern:
+            if not isinstance(by_pattern, dict) or len(by_pattern) > 1:
+                raise self._refusal("'patternProperties' with more than one pattern is not supported")
+            ((pattern, values),) = by_pattern.items()
+            names.append({"pattern": pattern})
+        if is_nothing(values) or most == 0:
             if least:
                 raise self._refusal("an object without properties has none")
             return self._rules.add(literal("{}"))
         if least > 1:
             raise self._refusal("'minProperties' above 1 is not supported")
-        return self._map_of(self._value(values, depth + 1), least, most)
+        return self._map_of(
+            self._value(values, depth + 1), least, most, self._key(self._document.joined(names), depth)
+        )
 
-    def _map_of(self, value: str, least: int, most: int) -> str:
-        if most == 0:
-            return self._rules.add(literal("{}"))
-        key = self._string_of(1, MAP_KEY_CHARS)
+    def _key(self, names: Mapping[str, Any], depth: int) -> str:
+        words = names.keys() & CONSTRAINTS
+        constants = [
+            value for word in ("const", "enum") if word in names for value in self._options(names, word)
+        ]
+        if constants and all(isinstance(value, str) for value in constants):
+            return self._value(names, depth + 1)
+        if words <= {"type", *STRING} and names.get("type", "string") == "string":
+            return self._string({"minLength": 1, "maxLength": MAP_KEY_CHARS, **names})
+        raise self._refusal("'propertyNames' must be the schema of a text")
+
+    def _map_of(self, value: str, least: int, most: int, key: str) -> str:
         pair = self._rules.add(f'{key} ": " {value}')
         return self._rules.add(f'"{{" {_repeated(pair, least, most)} "}}"')
 
@@ -419,44 +443,3 @@ def _repeated(rule: str, least: int, most: int) -> str:
     """The rule `least` to `most` times, most at least 1, with commas between."""
     some = f'{rule} (", " {rule}){{{max(0, least - 1)},{most - 1}}}' if most > 1 else rule
     return some if least else f"({some})?"
-
-
-def _types(schema: Mapping[str, Any]) -> list[str]:
-    """The types a schema names, else those its words speak of; empty for a schema that says nothing."""
-    named = schema.get("type")
-    if isinstance(named, list) and named:
-        return [str(kind) for kind in named]
-    if named is not None:
-        return [str(named)]
-    return [kind for kind, words in _TYPES.items() if kind != "integer" and any(w in schema for w in words)]
-
-
-def _kinds(schema: Mapping[str, Any]) -> set[str]:
-    return {"number" if kind == "integer" else kind for kind in _types(schema)}
-
-
-def _required(schema: Mapping[str, Any]) -> set[str]:
-    required = schema.get("required")
-    return {name for name in required if isinstance(name, str)} if isinstance(required, list) else set()
-
-
-def _constant_texts(schema: Mapping[str, Any]) -> set[str] | None:
-    """The constants of a schema that has nothing else, None for any other."""
-    values = [schema["const"]] if "const" in schema else schema.get("enum")
-    if not isinstance(values, list):
-        return None
-    return {json.dumps(value, sort_keys=True) for value in values}
-
-
-def _is_a(value: Any, kind: str) -> bool:
-    if kind in ("integer", "number"):
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        return number and (kind == "number" or value == value // 1)
-    classes: Mapping[str, type] = {
-        "object": dict,
-        "array": list,
-        "string": str,
-        "boolean": bool,
-        "null": type(None),
-    }
-    return kind in classes and isinstance(value, classes[kind])
