@@ -10,6 +10,7 @@ import click
 from localphi import __version__
 from localphi.cli.chat import chat
 from localphi.cli.doctor import doctor
+from localphi.cli.evaluate import evaluate
 from localphi.cli.models import models
 from localphi.cli.serve import serve
 from localphi.errors import LocalphiError
@@ -43,5 +44,5 @@ def main() -> None:
             stream.reconfigure(errors="replace")
 
 
-for _command in (serve, chat, models, doctor):
+for _command in (serve, chat, models, doctor, evaluate):
     main.add_command(_command)

@@ -17,7 +17,7 @@ from localphi.errors import InvalidRequest
 from localphi.routes.fields import Body, wrong
 
 MAX_TOOLS = 128
-MAX_CALLS = 128
+MAX_CALLS_OF_A_TURN = 128
 MAX_ID_CHARS = 256
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _NO_PARAMETERS = {"type": "object", "properties": {}}
@@ -128,8 +128,8 @@ def parse_calls(message: Body, where: str) -> tuple[ToolCall, ...]:
         return ()
     if message["role"] != "assistant" and calls:
         raise InvalidRequest(f"'{where}' stands in a turn of another role than assistant.", where)
-    if not isinstance(calls, list) or len(calls) > MAX_CALLS:
-        raise wrong(where, f"a list of at most {MAX_CALLS} calls", calls)
+    if not isinstance(calls, list) or len(calls) > MAX_CALLS_OF_A_TURN:
+        raise wrong(where, f"a list of at most {MAX_CALLS_OF_A_TURN} calls", calls)
     parsed: dict[str, ToolCall] = {}
     for number, entry in enumerate(calls):
         call = _call(entry, f"{where}[{number}]")

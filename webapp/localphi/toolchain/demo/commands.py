@@ -1,4 +1,4 @@
-"""The command line of the demo model: tokenizer, train, export, check, and all of it."""
+"""The command line of the demo model: tokenizer, train, export, record, transcripts, and all of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ from typing import Any
 import click
 
 from localphi.config import disable_telemetry
-from localphi.toolchain.demo.settings import BUNDLED_FOLDER, DATA_FOLDER, DEFAULT_WORK_FOLDER, PLAN, Plan
+from localphi.toolchain.demo.settings import (
+    BUNDLED_FOLDER,
+    DATA_FOLDER,
+    DEFAULT_WORK_FOLDER,
+    MODEL_ID,
+    PLAN,
+    Plan,
+)
 
 _work = click.option(
     "--work",
@@ -32,9 +39,10 @@ _steps = click.option(
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 def main() -> None:
-    """Make the bundled demo model: a tiny Phi that knows localphi.
+    """Make the bundled demo model: a tiny Phi that knows localphi, calls tools and fills JSON schemas.
 
-    `all` runs `tokenizer`, `train` and `export`; a killed training goes on where it was.
+    `all` runs `tokenizer`, `train` and `export`; a killed training goes on where it was. Then `record`, and
+    `localphi evaluate localphi-demo` shows how good it became.
     """
     disable_telemetry()
 
@@ -43,12 +51,11 @@ def main() -> None:
 @_work
 def tokenizer(work: Path) -> None:
     """Learn the vocabulary from the training text."""
-    from localphi.toolchain.demo.corpus import Conversations, tokenizer_texts
-    from localphi.toolchain.demo.facts import load_knowledge
+    from localphi.toolchain.demo.rows import tokenizer_texts
     from localphi.toolchain.demo.tokenizer import train_tokenizer
 
     other_text = (DATA_FOLDER / "other_text.txt").read_text(encoding="utf-8")
-    texts = tokenizer_texts(Conversations(load_knowledge()), other_text, PLAN.seed)
+    texts = tokenizer_texts(_corpus(), other_text, PLAN.seed)
     train_tokenizer(texts, work / "tokenizer")
     click.echo(f"tokenizer: {work / 'tokenizer'}")
 
@@ -68,26 +75,35 @@ def train(work: Path, steps: int) -> None:
 @_work
 @_out
 def export(work: Path, out: Path) -> None:
-    """Quantize to int4 and write the model folder with its manifest."""
+    """Quantize to int4 and write the model folder with its manifest; the fp32 parent goes into WORK."""
     from localphi.toolchain.demo.describe import describe_folder
     from localphi.toolchain.demo.export import export_model
 
-    export_model(work / "trained", work / "tokenizer", out, work)
+    parent = work / "fp32"
+    export_model(work / "trained", work / "tokenizer", parent, work, "fp32")
+    describe_folder(parent, f"{MODEL_ID}-fp32")
+    export_model(work / "trained", work / "tokenizer", out, work, "int4")
     describe_folder(out)
     click.echo(f"{out}: {sum(file.stat().st_size for file in out.iterdir()) / 1e6:.1f} MB")
 
 
 @main.command()
+@_work
 @_out
-@click.option("--quiet", is_flag=True, help="Print the totals only.")
-def check(out: Path, quiet: bool) -> None:
-    """Ask the exported model the held-out questions and print what it answers."""
-    from localphi.toolchain.demo.check import check_model
+def record(work: Path, out: Path) -> None:
+    """Evaluate the fp32 parent in WORK and keep its figures for `localphi evaluate` to show."""
+    from localphi.toolchain.demo.record import record_parent
 
-    totals = check_model(out, (lambda _: None) if quiet else click.echo)
-    if quiet:
-        for name, total in totals.items():
-            click.echo(f"{name}: {total}")
+    click.echo(f"recorded: {record_parent(work / 'fp32', out)}")
+
+
+@main.command()
+@_out
+def transcripts(out: Path) -> None:
+    """Print ten unedited conversations with the model, as Markdown."""
+    from localphi.toolchain.demo.transcripts import transcripts as written
+
+    click.echo(written(out), nl=False)
 
 
 @main.command(name="all")
@@ -102,9 +118,16 @@ def run_all(context: click.Context, work: Path, out: Path, steps: int) -> None:
     context.invoke(export, work=work, out=out)
 
 
-def _rows(work: Path, plan: Plan) -> Any:
-    from localphi.toolchain.demo.corpus import Conversations, Rows
+def _corpus() -> Any:
+    from localphi.toolchain.demo.corpus import Corpus
     from localphi.toolchain.demo.facts import load_knowledge
+    from localphi.toolchain.evaluate.cases import load_held_out
+
+    return Corpus(load_knowledge(), load_held_out())
+
+
+def _rows(work: Path, plan: Plan) -> Any:
+    from localphi.toolchain.demo.rows import Rows
     from localphi.toolchain.demo.tokenizer import load_tokenizer
 
-    return Rows(Conversations(load_knowledge()), load_tokenizer(work / "tokenizer"), plan)
+    return Rows(_corpus(), load_tokenizer(work / "tokenizer"), plan)

@@ -57,8 +57,8 @@ PROMPT_FORMAT = PromptFormat(
 )
 
 
-def describe_folder(folder: Path) -> Manifest:
-    """Write localphi.json for the files in `folder`; the canary is what the int4 graph says on this CPU."""
+def describe_folder(folder: Path, model_id: str = MODEL_ID) -> Manifest:
+    """Write localphi.json for the files in `folder`; the canary is what the graph says on this CPU."""
     variant = Variant(
         files=FILES,
         weights_bytes=(folder / WEIGHTS).stat().st_size,
@@ -66,9 +66,9 @@ def describe_folder(folder: Path) -> Manifest:
         canary=_canary(folder),
     )
     manifest = Manifest(
-        id=MODEL_ID,
+        id=model_id,
         name="localphi demo",
-        description="A tiny Phi that knows localphi, Phi and ONNX Runtime. It shows that everything works.",
+        description="A tiny Phi: the help of localphi, which can also call tools and fill JSON schemas.",
         family="phi3",
         license="MIT",
         origin={"source": "localphi.toolchain.demo", "revision": _revision(folder)},

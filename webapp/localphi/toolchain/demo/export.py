@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from localphi.toolchain.demo.settings import END, END_OF_TEXT, SHAPE
 from localphi.toolchain.demo.tokenizer import control_ids
@@ -27,11 +27,17 @@ BUILDER_OPTIONS = (
 )
 
 
-def export_model(checkpoint: Path, tokenizer: Path, out: Path, work: Path) -> None:
-    """Fill `out` with graph, weights, configuration and tokenizer, from the weights in `checkpoint`."""
+Precision = Literal["int4", "fp32"]
+
+
+def export_model(checkpoint: Path, tokenizer: Path, out: Path, work: Path, precision: Precision) -> None:
+    """Fill `out` with graph, weights, configuration and tokenizer, from the weights in `checkpoint`.
+
+    int4 is the graph that is shipped; fp32 its parent, to compare with.
+    """
     built = work / "built"
     shutil.rmtree(built, ignore_errors=True)
-    _run_builder(checkpoint, tokenizer, built, work / "builder-cache")
+    _run_builder(checkpoint, tokenizer, built, work / "builder-cache", precision)
     out.mkdir(parents=True, exist_ok=True)
     _copy_graph(built, out)
     config = json.loads((built / CONFIG).read_text(encoding="utf-8"))
@@ -40,12 +46,15 @@ def export_model(checkpoint: Path, tokenizer: Path, out: Path, work: Path) -> No
         shutil.copyfile(tokenizer / name, out / name)
 
 
-def _run_builder(checkpoint: Path, tokenizer: Path, built: Path, cache: Path) -> None:
+def _run_builder(checkpoint: Path, tokenizer: Path, built: Path, cache: Path, precision: Precision) -> None:
     for name in TOKENIZER_FILES:
         shutil.copyfile(tokenizer / name, checkpoint / name)
     command = [sys.executable, "-m", "onnxruntime_genai.models.builder"]
     command += ["-i", str(checkpoint), "-o", str(built), "-c", str(cache)]
-    command += ["-p", "int4", "-e", "webgpu", "--extra_options", *BUILDER_OPTIONS]
+    if precision == "int4":
+        command += ["-p", "int4", "-e", "webgpu", "--extra_options", *BUILDER_OPTIONS]
+    else:
+        command += ["-p", "fp32", "-e", "cpu", "--extra_options", "prune_lm_head=true"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"the model builder failed ({done.returncode}):\n{done.stdout}\n{done.stderr}")

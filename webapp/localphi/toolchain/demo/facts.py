@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from dataclasses import dataclass
 from typing import Any
 
 from localphi.toolchain.demo.settings import DATA_FOLDER
-
-OUT_OF_SCOPE = "out-of-scope"
 
 
 @dataclass(frozen=True)
@@ -29,20 +26,7 @@ class Group:
 
     ask: tuple[str, ...]
     names: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """A question kept out of the training text. Each term is alternatives between bars."""
-
-    ask: str
-    fact: str
-    terms: tuple[str, ...]
-
-    def missing(self, answer: str) -> list[str]:
-        """The terms that the answer does not have, in any case of letters."""
-        lower = answer.lower()
-        return [term for term in self.terms if not any(word in lower for word in term.lower().split("|"))]
+    weight: float
 
 
 @dataclass(frozen=True)
@@ -55,7 +39,6 @@ class Knowledge:
     systems: tuple[str, ...]
     refusal: str
     out_of_scope: tuple[Group, ...]
-    held_out: tuple[HeldOut, ...]
 
     @property
     def by_id(self) -> dict[str, Fact]:
@@ -74,35 +57,21 @@ def load_knowledge() -> Knowledge:
         ),
         systems=tuple(_read("systems")["systems"]),
         refusal=outside["answer"],
-        out_of_scope=tuple(Group(tuple(group["ask"]), tuple(group["names"])) for group in outside["group"]),
-        held_out=tuple(
-            HeldOut(q["ask"], q["fact"], tuple(q["terms"])) for q in _read("held_out")["question"]
+        out_of_scope=tuple(
+            Group(tuple(group["ask"]), tuple(group["names"]), group["weight"]) for group in outside["group"]
         ),
     )
     _check(knowledge)
     return knowledge
 
 
-def normalise(question: str) -> str:
-    """What two questions share when they differ only in case, punctuation and spaces."""
-    return " ".join(re.findall(r"\w+", question.lower()))
-
-
 def _check(knowledge: Knowledge) -> None:
     ids = [fact.id for fact in (*knowledge.facts, *knowledge.small_talk)]
-    used = {fact for dialogue in knowledge.dialogues for _, fact in dialogue} | {
-        q.fact for q in knowledge.held_out
-    }
     if len(set(ids)) != len(ids):
         raise ValueError("two facts have the same id")
-    if unknown := used - {*ids, OUT_OF_SCOPE}:
+    used = {fact for dialogue in knowledge.dialogues for _, fact in dialogue}
+    if unknown := used - set(ids):
         raise ValueError(f"no fact has the id {sorted(unknown)}")
-    held_out = {normalise(question.ask) for question in knowledge.held_out}
-    written = {
-        normalise(form) for fact in (*knowledge.facts, *knowledge.small_talk) for form in fact.questions
-    }
-    if both := held_out & written:
-        raise ValueError(f"held-out questions that are also written for training: {sorted(both)}")
 
 
 def _facts(name: str) -> tuple[Fact, ...]:

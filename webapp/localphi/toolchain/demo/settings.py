@@ -39,14 +39,14 @@ CONTROL_TOKENS = (
 class Shape:
     """The network. Head size is `hidden // heads`; the control tokens are the last ids of the vocabulary."""
 
-    vocabulary: int = 2048
+    vocabulary: int = 3072
     hidden: int = 256
     layers: int = 6
-    heads: int = 8
-    kv_heads: int = 4
+    heads: int = 4
+    kv_heads: int = 2
     intermediate: int = 768
     context: int = 2048
-    rope_theta: float = 10000.0
+    rope_theta: float = 1_000_000.0
 
     @property
     def head_size(self) -> int:
@@ -67,32 +67,37 @@ class Shape:
 class Plan:
     """The training run.
 
-    Every `long_every`-th step has long rows, so that far positions are trained too. By step `late_from` the
-    answers are known by heart; what is left to learn is which of them a question wants. From there on most
-    conversations are one question and the first tokens of its answer, and the steps are smaller and more.
+    A step has rows of short help conversations and rows of skills: tools and JSON mode. Every `long_every`-th
+    step has long rows, so that far positions are trained too. By step `late_from` the answers are known by
+    heart; what is left to learn is which of them a question wants, so from there on most help conversations
+    are one question and the first tokens of its answer.
+    Until the share `early_until` of the run is done, the rows of skills are short: copying comes first.
+    most_tools: how many tools are offered at most, until a share of the run is done.
     """
 
-    steps: int = 2600
-    row_tokens: int = 512
-    rows: int = 8
+    steps: int = 4200
+    help_rows: int = 2
+    help_row_tokens: int = 512
+    skill_rows: int = 3
+    skill_row_tokens: int = 768
+    early_until: float = 0.12
+    early_rows: int = 9
+    early_row_tokens: int = 256
+    long_every: int = 10
     long_row_tokens: int = 2048
-    long_rows: int = 2
     late_from: int = 300
-    late_rows: int = 3
-    late_long_rows: int = 1
     cut_share: float = 0.8
     cut_tokens: int = 10
-    long_every: int = 8
-    peak_rate: float = 2e-3
-    final_rate: float = 2e-5
-    warm_up_steps: int = 60
+    most_tools: tuple[tuple[float, int], ...] = ((0.12, 2), (0.25, 4), (1.0, 8))
+    question_weight: float = 0.1
+    peak_rate: float = 2.5e-3
+    final_rate: float = 3e-5
+    warm_up_steps: int = 30
     weight_decay: float = 0.05
     clip: float = 1.0
-    question_weight: float = 0.1
-    bf16: bool = True
     threads: int = 2
-    seed: int = 20261120
-    checkpoint_every: int = 100
+    seed: int = 20261125
+    checkpoint_every: int = 50
 
 
 SHAPE = Shape()

@@ -9,6 +9,11 @@ from typing import Any
 
 from localphi.toolchain.demo.settings import CONTROL_TOKENS, END_OF_TEXT, SHAPE
 
+# Words stand without the space before them, and digits alone: so "Oslo" is the same tokens in a sentence and
+# between quotes, and copying it is copying tokens. ONNX Runtime GenAI knows these parts by heart; it has no
+# regular expressions of Unicode classes in general.
+_PIECES = r"[\p{L}]+|[\p{N}]| ?[^\s\p{L}\p{N}]+|\s+"
+
 # Phi-4-mini's form: tools stand inside the system turn; every turn is <|role|>content<|end|>.
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
@@ -65,10 +70,12 @@ def control_ids() -> dict[str, int]:
 
 
 def _learn(texts: Iterable[str]) -> dict[str, Any]:
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer: Any = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    pieces = pre_tokenizers.Split(Regex(_PIECES), "isolated")
+    bytes_only = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pieces, bytes_only])
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=SHAPE.text_vocabulary,

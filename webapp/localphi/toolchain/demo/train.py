@@ -11,8 +11,9 @@ from typing import Any
 
 import click
 
-from localphi.toolchain.demo.corpus import Row, Rows
 from localphi.toolchain.demo.network import new_network, save_network
+from localphi.toolchain.demo.optimiser import Optimiser
+from localphi.toolchain.demo.rows import Row, Rows
 from localphi.toolchain.demo.settings import SHAPE, Plan
 
 
@@ -27,9 +28,9 @@ def train(rows: Rows, plan: Plan, work: Path) -> Path:
     run = _Run(plan, work)
     started, tokens = time.monotonic(), 0
     for number in range(run.step, plan.steps):
-        batch = rows.step(number)
-        run.advance(batch)
-        tokens += sum(len(row.ids) for row in batch)
+        groups = rows.step(number)
+        run.advance(groups)
+        tokens += sum(len(row.ids) for group in groups for row in group)
         if number % 10 == 9 or number + 1 == plan.steps:
             _report(number + 1, run, tokens / (time.monotonic() - started), started)
         if (number + 1) % plan.checkpoint_every == 0 or number + 1 == plan.steps:
@@ -44,11 +45,9 @@ class _Run:
     """What a checkpoint holds: network, optimiser, and the loss of every step so far."""
 
     def __init__(self, plan: Plan, work: Path) -> None:
-        import torch
-
         self.plan = plan
         self.network: Any = new_network(plan.seed)
-        self._optimiser: Any = torch.optim.AdamW(_groups(self.network, plan), betas=(0.9, 0.95), fused=True)
+        self._optimiser = Optimiser(self.network, plan.weight_decay)
         self.losses: list[float] = []
         self.first_step = 0
         self._path = work / "checkpoint.pt"
@@ -59,24 +58,25 @@ class _Run:
     def step(self) -> int:
         return len(self.losses)
 
-    def advance(self, rows: list[Row]) -> None:
+    def advance(self, groups: list[list[Row]]) -> None:
         """One optimiser step; the loss is added to `losses`."""
         import torch
 
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate_at(self.step, self.plan)
-        loss = _loss(self.network, rows, self.plan.bf16)
-        loss.backward()
+        total = sum(sum(row.weights[1:]) for group in groups for row in group)
+        whole = 0.0
+        for rows in groups:
+            loss = _loss(self.network, rows) / total
+            loss.backward()
+            whole += loss.item()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.clip)
-        self._optimiser.step()
-        self._optimiser.zero_grad(set_to_none=True)
-        self.losses.append(loss.item())
+        self._optimiser.step(rate_at(self.step, self.plan))
+        self.losses.append(whole)
 
     def save(self) -> None:
         """Write the checkpoint, whole or not at all."""
         import torch
 
-        state = {"network": self.network.state_dict(), "optimiser": self._optimiser.state_dict()}
+        state = {"network": self.network.state_dict(), "optimiser": self._optimiser.state()}
         partial = self._path.with_suffix(".partial")
         partial.parent.mkdir(parents=True, exist_ok=True)
         torch.save({"key": self._key, "losses": self.losses, **state}, partial)
@@ -92,7 +92,7 @@ class _Run:
             click.echo(f"{self._path} is of another plan: starting again")
             return
         self.network.load_state_dict(state["network"])
-        self._optimiser.load_state_dict(state["optimiser"])
+        self._optimiser.load(state["optimiser"])
         self.losses = state["losses"]
         self.first_step = self.step
         click.echo(f"going on from step {self.step}")
@@ -128,26 +128,17 @@ def plot_losses(losses: list[float], path: Path) -> None:
     pyplot.close(figure)
 
 
-def _groups(network: Any, plan: Plan) -> list[dict[str, Any]]:
-    """Matrices decay, gains do not."""
-    parameters = list(network.parameters())
-    return [
-        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": plan.weight_decay},
-        {"params": [p for p in parameters if p.dim() == 1], "weight_decay": 0.0},
-    ]
-
-
-def _loss(network: Any, rows: list[Row], bf16: bool) -> Any:
+def _loss(network: Any, rows: list[Row]) -> Any:
+    """The weighted sum of the losses. Logits are computed only where a token counts."""
     import torch
 
     ids = torch.tensor([row.ids for row in rows])  # (B, T)
-    weights = torch.tensor([row.weights[1:] for row in rows]).reshape(-1)
-    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        logits = network(input_ids=ids, use_cache=False).logits  # (B, T, V)
-    each = torch.nn.functional.cross_entropy(
-        logits[:, :-1].float().reshape(-1, SHAPE.vocabulary), ids[:, 1:].reshape(-1), reduction="none"
-    )
-    return (each * weights).sum() / weights.sum()
+    weights = torch.tensor([row.weights for row in rows])[:, 1:]  # (B, T - 1)
+    counts = weights > 0
+    hidden = network.model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state  # (B, T - 1, hidden)
+    logits = network.lm_head(hidden[counts])  # (N, V)
+    each = torch.nn.functional.cross_entropy(logits, ids[:, 1:][counts], reduction="none")
+    return (each * weights[counts]).sum()
 
 
 def _report(step: int, run: _Run, speed: float, started: float) -> None:

@@ -13,6 +13,7 @@ from localphi.toolchain.demo.settings import DATA_FOLDER
 _QUESTION_START = re.compile(
     r"(what|who|how|is|are|do|does|can|which|where|why|when|will|could)\b", re.IGNORECASE
 )
+_SLOT = re.compile(r"(\{[^{}]*\})")
 _NEIGHBOURS = dict(zip("aeiotnsrlh", "sroprmdtkj", strict=True))  # letters that lie side by side
 _CONSONANTS = "bcdfghjklmnprstvwz"
 _CODAS = ("", "", "n", "r", "s", "l", "x")
@@ -26,6 +27,7 @@ class Wording:
     task_forms: tuple[str, ...]
     openings: tuple[str, ...]
     closings: tuple[str, ...]
+    request_closings: tuple[str, ...]
     synonyms: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...]
 
     def varied(self, question: str, rng: random.Random) -> str:
@@ -39,6 +41,15 @@ class Wording:
         if rng.random() < 0.07 and len(text) > 3:
             text = text.rstrip("?.! ") + rng.choice(self.closings)
         return _with_typo(_recased(_repunctuated(text, rng), rng), rng)
+
+    def framed(self, request: str, rng: random.Random) -> str:
+        """A request with slots, said a little differently; the slots stay as they are."""
+        text = request
+        if rng.random() < 0.15:
+            text = rng.choice(self.openings) + (text if text[:2].isupper() else text[:1].lower() + text[1:])
+        if rng.random() < 0.08:
+            text = text.rstrip("?.! ") + rng.choice(self.request_closings)
+        return _cased_around_slots(_repunctuated(text, rng), rng)
 
     def _with_synonym(self, text: str, rng: random.Random) -> str:
         found = [(pattern, others) for pattern, others in self.synonyms if pattern.search(text)]
@@ -57,6 +68,7 @@ def load_wording() -> Wording:
         task_forms=tuple(document["task_forms"]),
         openings=tuple(document["openings"]),
         closings=tuple(document["closings"]),
+        request_closings=tuple(document["request_closings"]),
         synonyms=tuple(
             (re.compile(entry["find"], re.IGNORECASE), tuple(entry["put"])) for entry in document["synonym"]
         ),
@@ -70,6 +82,13 @@ def pseudo_word(rng: random.Random) -> str:
     ]
     word = "".join(syllables)
     return word.capitalize() if rng.random() < 0.5 else word
+
+
+def _cased_around_slots(text: str, rng: random.Random) -> str:
+    draw = rng.random()
+    if draw < 0.3:
+        return "".join(part if part.startswith("{") else part.lower() for part in _SLOT.split(text))
+    return text[:1].upper() + text[1:] if draw < 0.6 and not text.startswith("{") else text
 
 
 def _repunctuated(text: str, rng: random.Random) -> str:

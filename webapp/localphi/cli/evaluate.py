@@ -1,0 +1,83 @@
+"""localphi evaluate"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from tqdm import tqdm
+
+from localphi.cli.options import settings_from
+from localphi.models.store import ModelFolder, ModelStore
+from localphi.toolchain.evaluate import table
+from localphi.toolchain.evaluate.ask import Asker
+from localphi.toolchain.evaluate.cases import load_held_out
+from localphi.toolchain.evaluate.score import KINDS, Judged, count, judge, number_of_cases
+
+
+@click.command()
+@click.argument("models", nargs=-1, metavar="[MODEL]...")
+@click.option(
+    "--only", type=click.Choice(KINDS), multiple=True, help="Ask these cases only; may be given again."
+)
+@click.option(
+    "--grammar", is_flag=True, help="Hold calls and JSON by a grammar, as the server does. Without it, bare."
+)
+@click.option("--misses", is_flag=True, help="Print every wrong answer, and what was wanted.")
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON instead of the table.")
+@click.option("--threads", type=click.IntRange(1, 256), help="Threads to compute with. [default: all cores]")
+def evaluate(
+    *,
+    models: tuple[str, ...],
+    only: tuple[str, ...],
+    grammar: bool,
+    misses: bool,
+    as_json: bool,
+    threads: int | None,
+) -> None:
+    """Measure how good models are, on questions, tools and schemas that the demo model never saw.
+
+    MODEL is a model of the store or a model folder; several are compared side by side. Without one it is
+    the demo model, and its float32 parent's figures stand beside it. About two minutes a model.
+    """
+    settings = settings_from(threads=threads)
+    store = ModelStore(settings.home)
+    held_out, kinds = load_held_out(), only or KINDS
+    folders = [store.pin(model).default() for model in models] or [store.default()]
+    columns, record_note = [], ""
+    for folder in folders:
+        total = number_of_cases(held_out, kinds)
+        with tqdm(total=total, desc=folder.id, unit="case", leave=False, disable=None) as bar:
+
+            def told(item: Judged, bar: tqdm[None] = bar) -> None:
+                bar.update()
+                if misses and not item.right:
+                    bar.write(_miss(item))
+
+            asker = Asker(folder.path, settings.threads, guided=grammar)
+            counts = count(judge(asker, held_out, kinds, told))
+        columns.append(table.Column(_name(folder, folders), counts))
+    record = table.load_record()
+    if len(folders) == 1 and record and record.revision == folders[0].manifest.origin.get("revision"):
+        counts = {name: one for name, one in record.counts.items() if name in columns[0].counts}
+        columns.append(table.Column("fp32 parent", counts))
+        record_note = f"fp32 parent: recorded {record.measured}; always without a grammar."
+    if as_json:
+        click.echo(table.as_json(columns))
+        return
+    click.echo(table.table(columns))
+    if record_note:
+        click.echo(record_note)
+
+
+def _name(folder: ModelFolder, folders: list[ModelFolder]) -> str:
+    """The id, or where two have the same the folder."""
+    same = [other for other in folders if other.id == folder.id]
+    return folder.id if len(same) == 1 else Path(folder.path).name
+
+
+def _miss(item: Judged) -> str:
+    calls = [f"{call.name}({call.arguments})" for call in item.answer.calls]
+    said = " ".join(filter(None, (item.answer.text, *calls)))
+    failed = ", ".join(name for name, verdict in item.verdicts.items() if not verdict)
+    return f"[{failed}] {item.ask}\n    said   {said}\n    wanted {item.wanted}"
