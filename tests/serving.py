@@ -44,11 +44,21 @@ def serving(settings: Settings) -> Iterator[LiveServer]:
     app = create_app(settings)
     engines: Engines = app.extensions["localphi"]
     server = bind(app, replace(settings, port=0))
-    thread = threading.Thread(target=server.run, name="test-server", daemon=True)
+    closing = threading.Event()
+
+    def run() -> None:
+        try:
+            server.run()
+        except OSError:  # closed while its loop was waiting on it
+            if not closing.is_set():
+                raise
+
+    thread = threading.Thread(target=run, name="test-server", daemon=True)
     thread.start()
     try:
         yield LiveServer(f"http://127.0.0.1:{server.effective_port}", engines)
     finally:
+        closing.set()
         server.close()
         engines.close()
         thread.join(5)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from localphi.chat import ChatRequest, Chunk, Finished, Message, Sampling
+from localphi.chat import ChatRequest, Chunk, Finished, Message, Sampling, Tool
 from localphi.config import disable_telemetry
 from localphi.errors import ContextLengthExceeded
 from localphi.models.manifest import load_manifest
@@ -46,6 +46,16 @@ def test_the_demo_model_answers_in_a_sentence_and_ends_its_turn(backend: Generat
     assert "localphi" in text
     assert text.strip().endswith(".")
     assert end.reason == "stop"
+
+
+def test_a_text_beside_tools_ends_with_the_token_that_ends_turns(backend: GeneratorBackend) -> None:
+    """The grammar's own end is another token; a model that may not say <|end|> talks on."""
+    tool = Tool("get_weather", "Get the weather.", '{"type": "object", "properties": {}}')
+    asked = replace(QUESTION, max_tokens=200, tools=(tool,))
+    ((text, ids, end),) = _run(backend, asked)
+    ((bare, bare_ids, _),) = _run(backend, replace(asked, guided=False))
+    assert end.reason == "stop"
+    assert (text, ids) == (bare, bare_ids)
 
 
 def test_greedy_decoding_is_the_same_alone_and_among_others(backend: GeneratorBackend) -> None:

@@ -180,7 +180,7 @@ class GeneratorBackend:
     def _grammar(self, request: ChatRequest) -> str | None:
         """The grammar of the answer, compiled once already, so that a bad one fails now."""
         control = (*self._manifest.prompt_format.control, *(self._manifest.prompt_format.tool_call or ()))
-        grammar = grammar_for(request, self._markers, control)
+        grammar = grammar_for(request, self._markers, control, self._tokenizer.end_ids)
         if grammar:
             check_grammar(request, self._markers, grammar, self._compile)
         return grammar

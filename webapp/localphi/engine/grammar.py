@@ -8,7 +8,7 @@ everything without a control token in it; so a token between two rules can never
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from localphi.chat import ChatRequest, JsonFormat, NamedTool, Tool
 from localphi.engine.calls import LIST_OPENING, Markers
@@ -23,27 +23,40 @@ Check = Callable[[str], None]
 """Raises RuntimeError for a grammar that cannot be compiled."""
 
 
-def grammar_for(request: ChatRequest, markers: Markers | None, control: Sequence[str]) -> str | None:
+def grammar_for(
+    request: ChatRequest, markers: Markers | None, control: Sequence[str], end_ids: Collection[int]
+) -> str | None:
     """The grammar of a request's answer, None where any text will do.
 
     markers: the tokens around calls, None for a model without. control: tokens that must not stand in text.
+    end_ids: tokens that end an answer. llguidance lets only one of them, <|endoftext|> for the Phis, end a text
+    by itself; the one that they are trained to end their turns with is another.
     Raises InvalidRequest, naming the tool or the format whose schema cannot be held.
     """
     if not request.guided or not (request.tools or request.answer_format):
         return None
     try:
-        return _grammar(request, markers, control)
+        return _grammar(request, markers, control, end_ids)
     except OverflowError:
         raise InvalidRequest("'tools' cannot be used: there is too much in their schemas.", "tools") from None
 
 
-def _grammar(request: ChatRequest, markers: Markers | None, control: Sequence[str]) -> str:
+def _grammar(
+    request: ChatRequest, markers: Markers | None, control: Sequence[str], end_ids: Collection[int]
+) -> str:
     rules = Rules()
-    calls = _calls(rules, request, markers) if may_call(request) else None
-    starts = [] if calls and request.tool_choice != "auto" else [_text(rules, request, markers, control)]
-    if calls:
-        after_text = markers and starts and not request.answer_format
-        starts += [calls, *([f"{starts[0]} {calls}"] if after_text else [])]
+    end = rules.add(" | ".join(f"<[{token}]>" for token in sorted(end_ids)))
+    starts: list[str] = []
+    if not may_call(request):
+        starts.append(f"{_text(rules, request, markers, control)} {end}?")
+    else:
+        calls = _calls(rules, request, markers)
+        starts.append(calls)
+        if request.tool_choice == "auto":
+            text = _text(rules, request, markers, control)
+            starts.append(f"{text} {end}?")
+            if markers and not request.answer_format:
+                starts.append(f"{text} {calls}")
     return f"start: {' | '.join(starts)}\n{rules}"
 
 

@@ -1,7 +1,7 @@
 """The network as transformers sees it: a small Phi-3, born able to copy.
 
 A transformer that has to copy what it never saw needs induction heads: one head looks at the token before, a
-later head finds where the current token occurred and brings what came next. Training finds them late and all at
+later head finds where the current token occurred and brings what came next. Training finds them late, all at
 once; in the few million tokens of this run it did not (LOG.md). So they are there from the start, as weights:
 
     embedding   content | a constant | room for signatures, empty
