@@ -29,8 +29,8 @@ def grammar_for(
     """The grammar of a request's answer, None where any text will do.
 
     markers: the tokens around calls, None for a model without. control: tokens that must not stand in text.
-    end_ids: tokens that end an answer. By itself llguidance lets only one of them end a text, <|endoftext|> for
-    the Phis; the one that they are trained to end their turns with is another.
+    end_ids: tokens that end an answer. Left alone, llguidance lets only one of them end a text, <|endoftext|>
+    for the Phis; the one that they are trained to end their turns with is another.
     Raises InvalidRequest, naming the tool or the format whose schema cannot be held.
     """
     if not request.guided or not (request.tools or request.answer_format):
