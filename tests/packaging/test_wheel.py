@@ -45,7 +45,8 @@ def test_the_wheel_holds_the_page_the_model_and_both_packages(wheel: Path) -> No
     names = set(zipfile.ZipFile(wheel).namelist())
     assert "localphi/page/index.html" in names
     assert "localphi/models/bundled/localphi-demo/model.onnx.data" in names
-    assert "localphi_agents/semantic_kernel.py" in names
+    assert "localphi_agents/semantic_kernel/service.py" in names
+    assert "localphi/toolchain/evaluate/help.toml" in names
     assert any(re.fullmatch(r"localphi/page/ort/.*\.wasm", name) for name in names)
     assert not [name for name in names if "node_modules" in name or name.startswith("tests/")]
 

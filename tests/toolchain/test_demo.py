@@ -15,16 +15,16 @@ import click
 import pytest
 from flask import Flask
 
-from localphi.chat import ChatRequest, Chunk, JsonFormat, Message, Role, Tool, ToolCall
+from localphi.chat import ChatRequest, Finished, JsonFormat, Message, Role, Tool, ToolCall
 from localphi.cli import main
 from localphi.config import disable_telemetry
-from localphi.engine.prompt import render
+from localphi.engine.base import Event
+from localphi.engine.prompt import SCHEMA_LINE, render
 from localphi.models.manifest import load_manifest
 from localphi.toolchain.demo.commands import main as demo_commands
 from localphi.toolchain.demo.corpus import Corpus
 from localphi.toolchain.demo.describe import PROMPT_FORMAT
 from localphi.toolchain.demo.facts import load_knowledge
-from localphi.toolchain.demo.json_turns import SCHEMA_LINE
 from localphi.toolchain.demo.settings import (
     ASSISTANT,
     END,
@@ -259,10 +259,10 @@ def test_a_short_training_gives_a_model_folder_that_the_engine_runs(tmp_path: Pa
     manifest = load_manifest(out)
     backend = GeneratorBackend(out, manifest, threads=2, max_active=1, kv_budget_bytes=2**30)
     backend.submit(0, ChatRequest((Message("user", "What is localphi?"),), max_tokens=4))
-    chunks: list[Chunk] = []
+    events: list[Event] = []
     while backend.busy:
-        chunks += [event for _, event in backend.step() if isinstance(event, Chunk)]
-    assert chunks
+        events += [event for _, event in backend.step()]
+    assert isinstance(events[-1], Finished), "whatever a network of 20 steps says, it says it to an end"
     assert load_manifest(work / "fp32").id == "localphi-demo-fp32"
     for file in out.iterdir():
         assert str(tmp_path).encode() not in file.read_bytes(), f"{file.name} holds a path of this machine"

@@ -26,7 +26,7 @@ _TOOLS_LINE = "Tools: "
 _CALLS_LINE = 'To call tools, answer with nothing but a JSON list: [{"name": "…", "arguments": {…}}]'
 _RESULT_LINE = "Tool result: "
 _ANY_OBJECT_LINE = "Answer with a JSON object."
-_SCHEMA_LINE = "Answer with JSON that fits this schema: "
+SCHEMA_LINE = "Answer with JSON that fits this schema: "
 
 
 def render(
@@ -83,7 +83,7 @@ def _system_turn(
         lines += [_TOOLS_LINE + _tools(tools), _CALLS_LINE]
     if answer_format:
         schema = answer_format.schema
-        lines.append(_ANY_OBJECT_LINE if schema is None else _SCHEMA_LINE + respace(schema))
+        lines.append(_ANY_OBJECT_LINE if schema is None else SCHEMA_LINE + respace(schema))
     text = neutralise("\n".join(lines), prompt_format.control)
     if tools and prompt_format.tools:
         before, after = prompt_format.tools

@@ -7,12 +7,12 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+from localphi.engine.prompt import SCHEMA_LINE
 from localphi.toolchain.demo.invented import Inventor
 from localphi.toolchain.demo.settings import ASSISTANT, SYSTEM, USER, Turn
 from localphi.toolchain.demo.tools import Form
 from localphi.toolchain.demo.values import Values
 
-SCHEMA_LINE = "Answer with JSON that fits this schema: "
 _INVENTED_SHARE = 0.4
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -31,7 +31,8 @@ class Rows:
         self._corpus = corpus
         self._plan = plan
         self._ids = control_ids()
-        self._role_weights = {ASSISTANT: 1.0, USER: plan.question_weight}
+        self._help_weights = {ASSISTANT: 1.0, USER: plan.question_weight}
+        self._skill_weights = {ASSISTANT: 1.0, USER: plan.request_weight}
 
         @lru_cache(maxsize=4096)
         def encode(text: str) -> tuple[int, ...]:
@@ -66,7 +67,8 @@ class Rows:
         row = _Growing()
         while len(row.ids) < length:
             cut = rng.random() < cut_share
-            self._add(row, self._corpus.help(rng, 1 if cut else 4), cut)
+            most_tokens = self._plan.cut_tokens if cut else None
+            self._add(row, self._corpus.help(rng, 1 if cut else 4), self._help_weights, most_tokens)
         return row.cut(length)
 
     def _skill_row(self, rng: random.Random, length: int, most_tools: int) -> Row:
@@ -74,15 +76,18 @@ class Rows:
         while len(row.ids) < length:
             with_tools = rng.random() < _TOOL_SHARE
             turns = self._corpus.tools(rng, most_tools) if with_tools else self._corpus.json(rng)
-            self._add(row, turns, cut=False)
+            self._add(row, turns, self._skill_weights)
         return row.cut(length)
 
-    def _add(self, row: _Growing, turns: list[Turn], cut: bool) -> None:
+    def _add(
+        self, row: _Growing, turns: list[Turn], weights: Mapping[str, float], most_tokens: int | None = None
+    ) -> None:
+        """Add a conversation; of each answer `most_tokens` at most."""
         for role, text in turns:
             piece = (*self._encode(text), self._ids[END])
-            if cut and role == ASSISTANT:
-                piece = piece[: self._plan.cut_tokens]
-            weight = self._role_weights.get(role, 0.0)
+            if role == ASSISTANT:
+                piece = piece[:most_tokens]
+            weight = weights.get(role, 0.0)
             row.ids += [self._ids[role], *piece]
             row.weights += [0.0, *[weight] * len(piece)]
             row.questions += [text] * (role == USER)

@@ -73,6 +73,8 @@ class Plan:
     are one question and the first tokens of its answer.
     Until the share `early_until` of the run is done, the rows of skills are short: copying comes first.
     most_tools: how many tools are offered at most, until a share of the run is done.
+    question_weight, request_weight: of the user's tokens in rows of help and in rows of skills; an answer's
+    tokens weigh 1. Requests are full of names that cannot be foreseen.
     """
 
     steps: int = 4200
@@ -90,6 +92,7 @@ class Plan:
     cut_tokens: int = 10
     most_tools: tuple[tuple[float, int], ...] = ((0.12, 2), (0.25, 4), (1.0, 8))
     question_weight: float = 0.1
+    request_weight: float = 0.02
     peak_rate: float = 2.5e-3
     final_rate: float = 3e-5
     warm_up_steps: int = 30
