@@ -269,7 +269,7 @@ def test_a_short_training_gives_a_model_folder_that_the_engine_runs(tmp_path: Pa
 
 
 def test_a_fresh_network_copies_what_it_reads_a_second_time() -> None:
-    """The induction heads it is born with; without them the run is too short to learn copying (LOG.md)."""
+    """The induction heads it is born with."""
     torch = pytest.importorskip("torch", reason="the tool-chain is not installed")
     from localphi.toolchain.demo.network import new_network
 

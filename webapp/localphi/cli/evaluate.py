@@ -38,7 +38,8 @@ def evaluate(
     """Measure how good models are, on questions, tools and schemas that the demo model never saw.
 
     MODEL is a model of the store or a model folder; several are compared side by side. Without one it is
-    the demo model, and its float32 parent's figures stand beside it. About two minutes a model.
+    the demo model. Where its float32 parent was recorded, those figures stand beside it. About two minutes
+    a model.
     """
     settings = settings_from(threads=threads)
     store = ModelStore(settings.home)

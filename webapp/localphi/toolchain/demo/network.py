@@ -2,7 +2,7 @@
 
 A transformer that has to copy what it never saw needs induction heads: one head looks at the token before, a
 later head finds where the current token occurred and brings what came next. Training finds them late, all at
-once; in the few million tokens of this run it did not (LOG.md). So they are there from the start, as weights:
+once; in the first million tokens here it had not (LOG.md). So they are there from the start, as weights:
 
     embedding   content | a constant | room for signatures, empty
     layer 0     two heads look one and two tokens back (the constant and the fast rotary pairs make it so) and
