@@ -5,10 +5,10 @@ import type { DecoderSession } from './runtime/session';
 
 /**
  * Rejects with `canary` unless the session answers the canary's prompt as expected.
- * Some providers compute nonsense without an error; this is how we notice. Clears the session.
+ * Some providers compute nonsense without an error; this is how we notice. The session forgets all.
  */
 export async function checkCanary(session: DecoderSession, canary: Canary): Promise<void> {
-  session.clear();
+  session.rewind(0);
   const ids: number[] = [];
   let next = canary.prompt;
   for (const expected of canary.expected) {
@@ -19,7 +19,7 @@ export async function checkCanary(session: DecoderSession, canary: Canary): Prom
     }
     next = [id];
   }
-  session.clear();
+  session.rewind(0);
 }
 
 function choose(logits: Float32Array): number {

@@ -40,7 +40,7 @@ from localphi.toolchain.demo.settings import (
 from localphi.toolchain.demo.tool_turns import sentence
 from localphi.toolchain.demo.tools import load_forms, load_tools
 from localphi.toolchain.demo.values import Values
-from localphi.toolchain.evaluate.cases import load_held_out, normalise, normalise_name
+from localphi.toolchain.evaluate.cases import load_cases, normalise, normalise_name
 from serving import DEMO, ROOT
 
 disable_telemetry()
@@ -48,7 +48,7 @@ disable_telemetry()
 from localphi.engine.generator import GeneratorBackend  # noqa: E402  telemetry goes off first
 
 KNOWLEDGE = load_knowledge()
-HELD_OUT = load_held_out()
+HELD_OUT = load_cases()
 ANSWERS = [pytest.param(fact.answer, id=fact.id) for fact in (*KNOWLEDGE.facts, *KNOWLEDGE.small_talk)]
 
 

@@ -15,20 +15,20 @@ from localphi.cli import main
 from localphi.models.manifest import load_manifest
 from localphi.toolchain.evaluate.ask import Answer, Asker
 from localphi.toolchain.evaluate.cases import (
-    HeldOutSet,
-    HeldOutTool,
+    CaseSet,
+    CaseTool,
     HelpCase,
     JsonCase,
     ResultCase,
     ToolCase,
-    load_held_out,
+    load_cases,
     normalise_name,
 )
 from localphi.toolchain.evaluate.score import KINDS, MEASURES, Count, count, judge, number_of_cases
 from localphi.toolchain.evaluate.table import Column, Record, load_record, save_record, table
 from serving import DEMO
 
-PARKING = HeldOutTool(
+PARKING = CaseTool(
     "find_parking",
     "Find parking.",
     {
@@ -41,8 +41,8 @@ PARKING = HeldOutTool(
         "required": ["place"],
     },
 )
-TAXI = HeldOutTool("order_taxi", "Order a taxi.", {"type": "object", "properties": {}})
-NOTHING = HeldOutSet(help=(), tool_cases=(), results=(), json=(), tools=())
+TAXI = CaseTool("order_taxi", "Order a taxi.", {"type": "object", "properties": {}})
+NOTHING = CaseSet(help=(), tool_cases=(), results=(), json=(), tools=())
 
 
 class Scripted(Asker):
@@ -66,7 +66,7 @@ def _calls(*calls: tuple[str, str], ended: bool = True) -> Answer:
     return Answer("", [ToolCall(str(n), name, text) for n, (name, text) in enumerate(calls)], ended)
 
 
-def _verdicts(held_out: HeldOutSet, *answers: Answer) -> dict[str, bool]:
+def _verdicts(held_out: CaseSet, *answers: Answer) -> dict[str, bool]:
     (judged,) = judge(Scripted(*answers), held_out, KINDS)
     return dict(judged.verdicts)
 
@@ -183,7 +183,7 @@ def test_a_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_the_held_out_set_is_as_large_as_the_goals_want() -> None:
-    held_out = load_held_out()
+    held_out = load_cases()
     asked = [case for case in held_out.help if not case.before]
     outside = [case for case in asked if case.fact == "out-of-scope"]
     assert len(asked) - len(outside) >= 200
@@ -213,10 +213,8 @@ def test_the_bundled_model_is_as_good_as_it_says(tmp_path: Path) -> None:
     columns = json.loads(result.stdout)
     scored = {name: Count(**entry) for name, entry in columns["localphi-demo"].items()}
     assert scored.keys() == MEASURES.keys()
-    assert sum(scored[name].asked for name in ("help", "follow-up", "out-of-scope")) == len(
-        load_held_out().help
-    )
-    assert scored["ended"].asked == number_of_cases(load_held_out(), KINDS)
+    assert sum(scored[name].asked for name in ("help", "follow-up", "out-of-scope")) == len(load_cases().help)
+    assert scored["ended"].asked == number_of_cases(load_cases(), KINDS)
     for name, share in LOGGED.items():
         assert scored[name].share >= share - 0.03, name
     record = load_record()

@@ -6,13 +6,13 @@ import type { DecoderSession } from '../../worker/runtime/session';
 /** A session that counts up from the last id it read. */
 function counting(broken = false): DecoderSession {
   return {
-    length: 0,
+    ids: [],
     read: (ids) => {
       const logits = new Float32Array(10);
       logits[(ids.at(-1) ?? 0) + 1] = broken ? NaN : 1;
       return Promise.resolve(logits);
     },
-    clear: () => {},
+    rewind: () => {},
     dispose: () => Promise.resolve(),
   };
 }

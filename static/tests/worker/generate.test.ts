@@ -12,7 +12,7 @@ const VOCABULARY = 10;
 /** Answers with the ids of a script, whatever it reads. */
 class ScriptedSession implements DecoderSession {
   readonly reads: (readonly number[])[] = [];
-  length = 0;
+  readonly ids: number[] = [];
   readonly #script: (number | Error)[];
 
   constructor(...script: (number | Error)[]) {
@@ -21,7 +21,7 @@ class ScriptedSession implements DecoderSession {
 
   read(ids: readonly number[]): Promise<Float32Array> {
     this.reads.push(ids);
-    this.length += ids.length;
+    this.ids.push(...ids);
     const next = this.#script.shift();
     if (next instanceof Error) return Promise.reject(next);
     const logits = new Float32Array(VOCABULARY);
@@ -29,8 +29,8 @@ class ScriptedSession implements DecoderSession {
     return Promise.resolve(logits);
   }
 
-  clear(): void {
-    this.length = 0;
+  rewind(length: number): void {
+    this.ids.length = Math.min(length, this.ids.length);
   }
 
   dispose(): Promise<void> {
@@ -110,6 +110,20 @@ test('a long prompt is read in chunks, with progress', async () => {
   await generate(session, answerTo(prompt), log, unaborted);
   expect(session.reads.map(({ length }) => length)).toEqual([256, 256, 88]);
   expect(log.reading).toEqual([0, 256, 512]);
+});
+
+test('what the session has read already is not read again', async () => {
+  const session = new ScriptedSession(5, 6, END, 7, END, 8, END, END);
+  await generate(session, answerTo([1, 2, 3]), new Log(), unaborted);
+  expect(session.ids).toEqual([1, 2, 3, 5, 6]);
+  const followUp = new Log();
+  await generate(session, answerTo([1, 2, 3, 5, 6, END, 4]), followUp, unaborted);
+  expect(session.reads.slice(3)).toEqual([[END, 4], [7]]);
+  expect(followUp.reading).toEqual([5]);
+  await generate(session, answerTo([1, 2, 9]), new Log(), unaborted); // another branch
+  expect(session.reads.slice(5)).toEqual([[9], [8]]);
+  await generate(session, answerTo([1, 2]), new Log(), unaborted); // the same again: one id gives logits
+  expect(session.reads.slice(7)).toEqual([[2]]);
 });
 
 test('a cancel takes effect between chunks', async () => {

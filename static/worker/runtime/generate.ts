@@ -37,7 +37,7 @@ export interface AnswerListener {
 
 /**
  * Run the answer to its end and say why it ended.
- * Starts by reading prompt and ids so far into the cleared session. Rejects with what the session
+ * Starts by reading prompt and ids so far; what the session has read already is not read again. Rejects with what the session
  * throws, or a `device` error for logits no token can be chosen from; the answer can then go on in
  * another session. Lets the event loop turn once per token, so that a cancel can arrive.
  */
@@ -78,14 +78,20 @@ async function prefill(
   signal: AbortSignal,
 ): Promise<Float32Array | null> {
   let logits: Float32Array | null = null;
-  session.clear();
-  for (let done = 0; done < ids.length; done += CHUNK_TOKENS) {
+  session.rewind(Math.min(commonLength(session.ids, ids), ids.length - 1)); // the last one gives logits
+  for (let done = session.ids.length; done < ids.length; done += CHUNK_TOKENS) {
     listener.onReading(done, ids.length);
     await nextTask();
     if (signal.aborted) return null;
     logits = await session.read(ids.slice(done, done + CHUNK_TOKENS));
   }
   return logits;
+}
+
+/** How many ids both begin with. */
+function commonLength(one: readonly number[], other: readonly number[]): number {
+  const different = one.findIndex((id, i) => id !== other[i]);
+  return different === -1 ? one.length : different;
 }
 
 function finish(answer: Answer, listener: AnswerListener, reason: EndReason): EndReason {

@@ -16,8 +16,8 @@ export interface KvCache {
   fetches(): Record<string, Tensor | null>;
   /** Takes over the outputs of a run that read `added` tokens. */
   accept(results: InferenceSession.OnnxValueMapType, added: number): void;
-  /** Forgets every token. */
-  clear(): void;
+  /** Forgets all but the first `length` tokens. */
+  rewind(length: number): void;
   /** Frees all tensors. May be called twice. */
   dispose(): void;
 }
@@ -34,10 +34,12 @@ interface Slot {
 export class GrowingKv implements KvCache {
   #length = 0;
   #past: Record<string, Tensor>;
+  readonly #ort: OrtModule;
   readonly #slots: readonly Slot[];
   readonly #empty: () => Tensor;
 
   constructor(ort: OrtModule, config: DecoderConfig) {
+    this.#ort = ort;
     this.#slots = slotsOf(config);
     this.#empty = () =>
       new ort.Tensor('float32', new Float32Array(0), [1, config.kvHeads, 0, config.headSize]);
@@ -64,16 +66,34 @@ export class GrowingKv implements KvCache {
     this.#length += added;
   }
 
-  clear(): void {
+  rewind(length: number): void {
+    if (length >= this.#length) return;
+    const kept = Object.entries(this.#past).map(([name, tensor]) => [
+      name,
+      this.#cut(tensor, length),
+    ]);
     this.#free();
-    this.#past = this.#allEmpty();
-    this.#length = 0;
+    this.#past = Object.fromEntries(kept) as Record<string, Tensor>;
+    this.#length = length;
   }
 
   dispose(): void {
     this.#free();
     this.#past = {};
     this.#length = 0;
+  }
+
+  /** A copy of the first `length` tokens of a (1, H, S, D) tensor. */
+  #cut(tensor: Tensor, length: number): Tensor {
+    const [, heads = 0, , size = 0] = tensor.dims;
+    const whole = tensor.data as Float32Array;
+    const stride = whole.length / heads;
+    const kept = new Float32Array(heads * length * size);
+    for (let head = 0; head < heads; head++) {
+      const start = head * stride;
+      kept.set(whole.subarray(start, start + length * size), head * length * size);
+    }
+    return new this.#ort.Tensor('float32', kept, [1, heads, length, size]);
   }
 
   #allEmpty(): Record<string, Tensor> {
@@ -88,7 +108,7 @@ export class GrowingKv implements KvCache {
 /**
  * A cache of fixed size on the GPU; a run writes into the tensors it reads.
  * Growing caches defeat ONNX Runtime's buffer reuse and slow down with every token, and only a
- * shared buffer takes the fast path of GroupQueryAttention. Forgetting is setting the length.
+ * shared buffer takes the fast path of GroupQueryAttention. Rewinding is setting the length.
  */
 export class FixedGpuKv implements KvCache {
   #length = 0;
@@ -119,8 +139,8 @@ export class FixedGpuKv implements KvCache {
     this.#length += added;
   }
 
-  clear(): void {
-    this.#length = 0;
+  rewind(length: number): void {
+    this.#length = Math.min(length, this.#length);
   }
 
   dispose(): void {

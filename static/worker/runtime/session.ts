@@ -8,16 +8,16 @@ import type { InferenceSession, OrtModule, Tensor } from './ort';
 
 /** What the decode loop needs of a model; one call at a time. */
 export interface DecoderSession {
-  /** Tokens read so far. */
-  readonly length: number;
+  /** The ids read so far. */
+  readonly ids: readonly number[];
   /**
    * Read the ids after those read so far.
    * Returns the logits (V) of the last one, good until the next call.
    * Rejects with a `device` error.
    */
   read(ids: readonly number[]): Promise<Float32Array>;
-  /** Forget every token. */
-  clear(): void;
+  /** Forget all but the first `length` ids; those keep their place in the cache. */
+  rewind(length: number): void;
   /** Frees graph and cache. May be called twice. */
   dispose(): Promise<void>;
 }
@@ -182,6 +182,7 @@ class OrtDecoder implements DecoderSession {
   readonly #config: DecoderConfig;
   readonly #kv: KvCache;
   readonly #gpu: GPUDevice | null;
+  readonly #ids: number[] = [];
   #session: InferenceSession | null;
   #fault: LocalphiError | null = null;
   #onFault: (fault: LocalphiError) => void = () => {};
@@ -201,8 +202,8 @@ class OrtDecoder implements DecoderSession {
     if (gpu) this.#watch(gpu);
   }
 
-  get length(): number {
-    return this.#kv.length;
+  get ids(): readonly number[] {
+    return this.#ids;
   }
 
   async read(ids: readonly number[]): Promise<Float32Array> {
@@ -214,8 +215,9 @@ class OrtDecoder implements DecoderSession {
     }
   }
 
-  clear(): void {
-    this.#kv.clear();
+  rewind(length: number): void {
+    this.#kv.rewind(length);
+    this.#ids.length = this.#kv.length;
   }
 
   async dispose(): Promise<void> {
@@ -236,6 +238,7 @@ class OrtDecoder implements DecoderSession {
     };
     const results = await this.#run(feeds, { ...this.#kv.fetches(), [names.logits]: null });
     this.#kv.accept(results, ids.length);
+    this.#ids.push(...ids);
     return lastRow(results[names.logits]);
   }
 

@@ -11,7 +11,7 @@ from localphi.cli.options import settings_from
 from localphi.models.store import ModelFolder, ModelStore
 from localphi.toolchain.evaluate import table
 from localphi.toolchain.evaluate.ask import Asker
-from localphi.toolchain.evaluate.cases import load_held_out
+from localphi.toolchain.evaluate.cases import HELD_OUT, load_cases
 from localphi.toolchain.evaluate.score import KINDS, Judged, count, judge, number_of_cases
 
 
@@ -23,6 +23,12 @@ from localphi.toolchain.evaluate.score import KINDS, Judged, count, judge, numbe
 @click.option(
     "--grammar", is_flag=True, help="Hold calls and JSON by a grammar, as the server does. Without it, bare."
 )
+@click.option(
+    "--cases",
+    "folder_of_cases",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Ask the help.toml, tools.toml and json.toml of this folder.  [default: the held-out set]",
+)
 @click.option("--misses", is_flag=True, help="Print every wrong answer, and what was wanted.")
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON instead of the table.")
 @click.option("--threads", type=click.IntRange(1, 256), help="Threads to compute with. [default: all cores]")
@@ -31,6 +37,7 @@ def evaluate(
     models: tuple[str, ...],
     only: tuple[str, ...],
     grammar: bool,
+    folder_of_cases: Path | None,
     misses: bool,
     as_json: bool,
     threads: int | None,
@@ -43,11 +50,14 @@ def evaluate(
     """
     settings = settings_from(threads=threads)
     store = ModelStore(settings.home)
-    held_out, kinds = load_held_out(), only or KINDS
+    try:
+        cases, kinds = load_cases(folder_of_cases or HELD_OUT), only or KINDS
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--cases") from None
     folders = [store.pin(model).default() for model in models] or [store.default()]
     columns, record_note = [], ""
     for folder in folders:
-        total = number_of_cases(held_out, kinds)
+        total = number_of_cases(cases, kinds)
         with tqdm(total=total, desc=folder.id, unit="case", leave=False, disable=None) as bar:
 
             def told(item: Judged, bar: tqdm[None] = bar) -> None:
@@ -56,9 +66,9 @@ def evaluate(
                     bar.write(_miss(item))
 
             asker = Asker(folder.path, settings.threads, guided=grammar)
-            counts = count(judge(asker, held_out, kinds, told))
+            counts = count(judge(asker, cases, kinds, told))
         columns.append(table.Column(_name(folder, folders), counts))
-    record = table.load_record()
+    record = None if folder_of_cases else table.load_record()
     if len(folders) == 1 and record and record.revision == folders[0].manifest.origin.get("revision"):
         counts = {name: one for name, one in record.counts.items() if name in columns[0].counts}
         columns.append(table.Column("fp32 parent", counts))

@@ -13,6 +13,7 @@ from localphi.toolchain.demo.settings import (
     BUNDLED_FOLDER,
     DATA_FOLDER,
     DEFAULT_WORK_FOLDER,
+    DEVELOPMENT_CASES,
     MODEL_ID,
     PLAN,
     Plan,
@@ -121,9 +122,9 @@ def run_all(context: click.Context, work: Path, out: Path, steps: int) -> None:
 def _corpus() -> Any:
     from localphi.toolchain.demo.corpus import Corpus
     from localphi.toolchain.demo.facts import load_knowledge
-    from localphi.toolchain.evaluate.cases import load_held_out
+    from localphi.toolchain.evaluate.cases import load_cases
 
-    return Corpus(load_knowledge(), load_held_out())
+    return Corpus(load_knowledge(), load_cases(), load_cases(DEVELOPMENT_CASES))
 
 
 def _rows(work: Path, plan: Plan) -> Any:

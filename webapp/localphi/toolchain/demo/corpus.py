@@ -12,7 +12,7 @@ from localphi.toolchain.demo.tool_turns import ToolConversations
 from localphi.toolchain.demo.tools import load_forms, load_tools
 from localphi.toolchain.demo.values import Values
 from localphi.toolchain.demo.wording import Wording, load_wording, pseudo_word
-from localphi.toolchain.evaluate.cases import HeldOutSet, normalise
+from localphi.toolchain.evaluate.cases import CaseSet, normalise
 
 _SUM_FORMS = ("What is {} {} {}?", "{} {} {}", "calculate {} {} {}", "how much is {} {} {}", "solve {} {} {}")
 _OPERATORS = ("+", "-", "*", "/", "plus", "minus", "times", "divided by")
@@ -34,19 +34,20 @@ _SHARE_OF_DIALOGUES = 0.14
 
 
 class Corpus:
-    """Everything the model is trained on, by kind. Nothing of the held-out set comes up in it."""
+    """Everything the model is trained on, by kind. Nothing of the sets in `barred` comes up in it."""
 
-    def __init__(self, knowledge: Knowledge, held_out: HeldOutSet) -> None:
+    def __init__(self, knowledge: Knowledge, *barred: CaseSet) -> None:
         wording = load_wording()
-        values = Values(held_out.values)
-        help_talks = HelpConversations(knowledge, wording, held_out.questions)
+        values = Values(frozenset[str]().union(*(cases.values for cases in barred)))
+        questions = frozenset[str]().union(*(cases.questions for cases in barred))
+        help_talks = HelpConversations(knowledge, wording, questions)
         tool_talks = ToolConversations(
             values=values,
             written=load_tools(),
             wording=wording,
             systems=knowledge.systems,
             other=help_talks.exchange,
-            barred=held_out.tool_names | held_out.descriptions,
+            barred=frozenset[str]().union(*(cases.tool_names | cases.descriptions for cases in barred)),
         )
         help_talks.add_outside(tool_talks.request)
         self.help = help_talks.draw

@@ -13,14 +13,14 @@ from tqdm import tqdm
 from localphi.config import available_threads
 from localphi.models.manifest import load_manifest
 from localphi.toolchain.evaluate.ask import Asker
-from localphi.toolchain.evaluate.cases import load_held_out
+from localphi.toolchain.evaluate.cases import load_cases
 from localphi.toolchain.evaluate.score import KINDS, count, judge, number_of_cases
 from localphi.toolchain.evaluate.table import RECORD, Column, Record, save_record, table
 
 
 def record_parent(parent: Path, quantized: Path) -> Path:
     """Evaluate `parent` bare, and write the record that belongs to the weights in `quantized`."""
-    held_out = load_held_out()
+    held_out = load_cases()
     asker = Asker(parent, available_threads(), guided=False)
     total = number_of_cases(held_out, KINDS)
     with tqdm(total=total, desc=parent.name, unit="case", leave=False, disable=None) as bar:

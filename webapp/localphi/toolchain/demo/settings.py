@@ -9,6 +9,8 @@ Turn = tuple[str, str]  # control token of the role, text
 
 MODEL_ID = "localphi-demo"
 DATA_FOLDER = Path(__file__).parent
+# Asked while the recipe is chosen, so that the held-out set stays unseen until the end.
+DEVELOPMENT_CASES = DATA_FOLDER / "development"
 BUNDLED_FOLDER = DATA_FOLDER.parents[1] / "models" / "bundled" / MODEL_ID
 DEFAULT_WORK_FOLDER = Path("build") / "demo"
 
@@ -77,8 +79,8 @@ class Plan:
     tokens weigh 1. Requests are full of names that cannot be foreseen.
     """
 
-    steps: int = 4200
-    help_rows: int = 2
+    steps: int = 5200
+    help_rows: int = 3
     help_row_tokens: int = 512
     skill_rows: int = 3
     skill_row_tokens: int = 768
@@ -88,7 +90,7 @@ class Plan:
     long_every: int = 10
     long_row_tokens: int = 2048
     late_from: int = 300
-    cut_share: float = 0.8
+    cut_share: float = 0.88
     cut_tokens: int = 10
     most_tools: tuple[tuple[float, int], ...] = ((0.12, 2), (0.25, 4), (1.0, 8))
     question_weight: float = 0.1

@@ -1,4 +1,4 @@
-"""The held-out set: what the demo model is asked and never was trained on.
+"""Cases to ask a model. Those of this folder are the held-out set, on which the demo model never was trained.
 
 help.toml   questions with the key terms of the right answer; questions out of scope; follow-ups
 tools.toml  tools, requests with the calls they mean, and results to be put into a sentence
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 OUT_OF_SCOPE = "out-of-scope"
-_FOLDER = Path(__file__).parent
+HELD_OUT = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class HelpCase:
 
 
 @dataclass(frozen=True)
-class HeldOutTool:
+class CaseTool:
     name: str
     description: str
     parameters: Mapping[str, Any]
@@ -48,7 +48,7 @@ class HeldOutTool:
 class ToolCase:
     """A request with some tools, and the calls it means; no calls where no tool fits."""
 
-    tools: tuple[HeldOutTool, ...]
+    tools: tuple[CaseTool, ...]
     ask: str
     calls: tuple[tuple[str, Mapping[str, Any]], ...]
 
@@ -57,7 +57,7 @@ class ToolCase:
 class ResultCase:
     """A call that was made, what it returned, and what the sentence about it must contain."""
 
-    tool: HeldOutTool
+    tool: CaseTool
     ask: str
     arguments: Mapping[str, Any]
     result: str
@@ -72,12 +72,12 @@ class JsonCase:
 
 
 @dataclass(frozen=True)
-class HeldOutSet:
+class CaseSet:
     help: tuple[HelpCase, ...]
     tool_cases: tuple[ToolCase, ...]
     results: tuple[ResultCase, ...]
     json: tuple[JsonCase, ...]
-    tools: tuple[HeldOutTool, ...]
+    tools: tuple[CaseTool, ...]
 
     @cached_property
     def questions(self) -> frozenset[str]:
@@ -115,11 +115,20 @@ class HeldOutSet:
             yield from _free_texts(entry.schema, entry.expected)
 
 
-def load_held_out() -> HeldOutSet:
-    """Read the held-out set. Raises ValueError, naming the case, where it contradicts itself."""
-    help_file, tool_file = _read("help"), _read("tools")
-    tools = {entry["name"]: HeldOutTool(**entry) for entry in tool_file["tool"]}
-    return HeldOutSet(
+def load_cases(folder: Path = HELD_OUT) -> CaseSet:
+    """Read help.toml, tools.toml and json.toml of `folder`.
+
+    Raises ValueError, naming the file or the case, where one is missing, is no TOML or contradicts itself.
+    """
+    try:
+        return _case_set(_read(folder, "help"), _read(folder, "tools"), _read(folder, "json"))
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{folder}: a case lacks an entry or has one too many: {error}") from None
+
+
+def _case_set(help_file: dict[str, Any], tool_file: dict[str, Any], json_file: dict[str, Any]) -> CaseSet:
+    tools = {entry["name"]: CaseTool(**entry) for entry in tool_file["tool"]}
+    return CaseSet(
         help=tuple(_help_cases(help_file)),
         tool_cases=tuple(_tool_case(entry, tools) for entry in tool_file["case"]),
         results=tuple(
@@ -132,7 +141,7 @@ def load_held_out() -> HeldOutSet:
             )
             for entry in tool_file["result"]
         ),
-        json=tuple(JsonCase(**entry) for entry in _read("json")["case"]),
+        json=tuple(JsonCase(**entry) for entry in json_file["case"]),
         tools=tuple(tools.values()),
     )
 
@@ -155,7 +164,7 @@ def _help_cases(document: dict[str, Any]) -> Iterator[HelpCase]:
         yield HelpCase(ask, fact, tuple(dialogue["terms"]), tuple(question for question, _ in before))
 
 
-def _tool_case(entry: dict[str, Any], tools: Mapping[str, HeldOutTool]) -> ToolCase:
+def _tool_case(entry: dict[str, Any], tools: Mapping[str, CaseTool]) -> ToolCase:
     calls = tuple((call["name"], call["arguments"]) for call in entry["calls"])
     if unoffered := {name for name, _ in calls} - set(entry["tools"]):
         raise ValueError(f"{entry['ask']!r} calls tools that are not offered: {sorted(unoffered)}")
@@ -168,6 +177,9 @@ def _free_texts(schema: Mapping[str, Any], values: Mapping[str, Any]) -> Iterato
             yield value
 
 
-def _read(name: str) -> dict[str, Any]:
-    with (_FOLDER / f"{name}.toml").open("rb") as file:
-        return tomllib.load(file)
+def _read(folder: Path, name: str) -> dict[str, Any]:
+    path = folder / f"{name}.toml"
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from None

@@ -1,4 +1,4 @@
-"""Every held-out case asked and judged; the counts by measure."""
+"""Every case asked and judged; the counts by measure."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from localphi.chat import JsonFormat, Message, Tool, ToolCall
 from localphi.toolchain.evaluate.ask import Answer, Asker
 from localphi.toolchain.evaluate.cases import (
     OUT_OF_SCOPE,
-    HeldOutSet,
-    HeldOutTool,
+    CaseSet,
+    CaseTool,
     HelpCase,
     JsonCase,
     ResultCase,
@@ -71,36 +71,36 @@ def count(judged: Sequence[Judged]) -> dict[str, Count]:
 
 def judge(
     asker: Asker,
-    held_out: HeldOutSet,
+    cases: CaseSet,
     kinds: Sequence[str],
     on_case: Callable[[Judged], object] = lambda _: None,
 ) -> list[Judged]:
     """Ask every case of `kinds`. `on_case` is told of each answer, for a progress bar."""
     judged = []
-    for item in _judgements(asker, held_out, kinds):
+    for item in _judgements(asker, cases, kinds):
         judged.append(item)
         on_case(item)
     return judged
 
 
-def number_of_cases(held_out: HeldOutSet, kinds: Sequence[str]) -> int:
+def number_of_cases(cases: CaseSet, kinds: Sequence[str]) -> int:
     """How many times `judge` calls `on_case`."""
     sizes = {
-        "help": len(held_out.help),
-        "tools": len(held_out.tool_cases) + len(held_out.results),
-        "json": len(held_out.json),
+        "help": len(cases.help),
+        "tools": len(cases.tool_cases) + len(cases.results),
+        "json": len(cases.json),
     }
     return sum(sizes[kind] for kind in kinds)
 
 
-def _judgements(asker: Asker, held_out: HeldOutSet, kinds: Sequence[str]) -> Iterator[Judged]:
+def _judgements(asker: Asker, cases: CaseSet, kinds: Sequence[str]) -> Iterator[Judged]:
     if "help" in kinds:
-        yield from (_help(asker, case) for case in held_out.help)
+        yield from (_help(asker, case) for case in cases.help)
     if "tools" in kinds:
-        yield from (_tools(asker, case) for case in held_out.tool_cases)
-        yield from (_result(asker, case) for case in held_out.results)
+        yield from (_tools(asker, case) for case in cases.tool_cases)
+        yield from (_result(asker, case) for case in cases.results)
     if "json" in kinds:
-        yield from (_json(asker, case) for case in held_out.json)
+        yield from (_json(asker, case) for case in cases.json)
 
 
 def _help(asker: Asker, case: HelpCase) -> Judged:
@@ -155,7 +155,7 @@ def _json(asker: Asker, case: JsonCase) -> Judged:
     return Judged(case.ask, answer, verdicts, json.dumps(case.expected, ensure_ascii=False))
 
 
-def as_tool(tool: HeldOutTool) -> Tool:
+def as_tool(tool: CaseTool) -> Tool:
     """The tool as it is offered to the engine."""
     return Tool(tool.name, tool.description, json.dumps(tool.parameters, ensure_ascii=False))
 
@@ -191,7 +191,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 
 
 def _fits(value: dict[str, Any], schema: Mapping[str, Any]) -> bool:
-    """Whether the object fits a schema of the held-out set: flat, with types, enums and required keys."""
+    """Whether the object fits the schema of a case: flat, with types, enums and required keys."""
     properties = schema["properties"]
     if not set(schema.get("required", ())) <= value.keys() <= properties.keys():
         return False
