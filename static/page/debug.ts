@@ -7,6 +7,7 @@ interface GeneratedIds {
   readonly promptIds: readonly number[];
   readonly ids: readonly number[];
   readonly text: string;
+  readonly cachedTokens: number;
 }
 
 interface DebugHook {
@@ -39,7 +40,8 @@ export function exposeDebug(engine: Engine): void {
         { signal: new AbortController().signal },
       );
       if (!end.ids) throw new Error(`${end.stats.device} tells no token ids`);
-      return { device: end.stats.device, ...end.ids, text };
+      const { device, cachedTokens } = end.stats;
+      return { device, cachedTokens, ...end.ids, text };
     },
   };
 }

@@ -13,6 +13,7 @@ interface Progress {
   readonly startMs: number;
   firstMs: number | null;
   promptTokens: number;
+  cachedTokens: number;
   tokens: number;
   /** As the server measured it; pieces arrive in bursts, so the clock here is a poor one. */
   tokensPerSecond: number | null;
@@ -37,7 +38,7 @@ export class RemoteBackend implements Backend {
     const startMs = performance.now();
     const progress: Progress = {
       ...{ startMs, firstMs: null },
-      ...{ promptTokens: 0, tokens: 0, tokensPerSecond: null, finish: 'stop' },
+      ...{ promptTokens: 0, cachedTokens: 0, tokens: 0, tokensPerSecond: null, finish: 'stop' },
     };
     try {
       const response = await this.#post(messages, options, signal);
@@ -116,6 +117,8 @@ function takeChunk(chunk: JsonObject, progress: Progress, handlers: AnswerHandle
     const usage = asObject(chunk['usage'], 'usage');
     progress.promptTokens = Number(usage['prompt_tokens']);
     progress.tokens = Number(usage['completion_tokens']);
+    const details = usage['prompt_tokens_details'] ?? {};
+    progress.cachedTokens = Number(asObject(details, 'details')['cached_tokens'] ?? 0);
   }
   if (typeof chunk['timings'] === 'object' && chunk['timings'] !== null) {
     progress.tokensPerSecond = Number(asObject(chunk['timings'], 'timings')['tokens_per_second']);
@@ -135,10 +138,11 @@ function takeChoice(choice: JsonObject, progress: Progress, handlers: AnswerHand
 }
 
 function endOf(progress: Progress): AnswerEnd {
-  const { startMs, firstMs, promptTokens, tokens, tokensPerSecond, finish } = progress;
+  const { startMs, firstMs, finish, promptTokens, cachedTokens, tokens, tokensPerSecond } =
+    progress;
   const firstTokenMs = (firstMs ?? performance.now()) - startMs;
-  const stats = { device: 'server', promptTokens, tokens, firstTokenMs, tokensPerSecond } as const;
-  return { reason: finish, stats, ids: null };
+  const counts = { promptTokens, cachedTokens, tokens, tokensPerSecond };
+  return { reason: finish, stats: { device: 'server', firstTokenMs, ...counts }, ids: null };
 }
 
 async function refusal(response: Response): Promise<LocalphiError> {

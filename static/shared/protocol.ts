@@ -66,6 +66,8 @@ export interface ModelSummary {
 export interface AnswerStats {
   readonly device: Device;
   readonly promptTokens: number;
+  /** Of those, the ones that were read for an earlier answer and were still in the cache. */
+  readonly cachedTokens: number;
   readonly tokens: number;
   readonly firstTokenMs: number;
   /** Null when there were too few tokens to tell. */

@@ -91,8 +91,12 @@ export class Model {
   ): Promise<ChatEnd> {
     const answer = this.#answer(messages, options);
     const watch = new Stopwatch();
+    let cachedTokens: number | null = null;
     const timed: AnswerListener = {
-      onReading: listener.onReading.bind(listener),
+      onReading: (doneTokens, totalTokens) => {
+        cachedTokens ??= doneTokens;
+        listener.onReading(doneTokens, totalTokens);
+      },
       onText: listener.onText.bind(listener),
       onToken: () => {
         watch.token();
@@ -103,7 +107,8 @@ export class Model {
       try {
         const reason = await generate(session, answer, timed, { signal });
         const { promptIds, ids } = answer;
-        const stats = { device, promptTokens: promptIds.length, ...watch.read() };
+        const prompt = { promptTokens: promptIds.length, cachedTokens: cachedTokens ?? 0 };
+        const stats = { device, ...prompt, ...watch.read() };
         return { reason, stats, ids: { promptIds, ids } };
       } catch (error) {
         listener.onMoved(await this.#moveOn(error));

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Route, expect, sync_playwright
@@ -40,16 +41,21 @@ FLAGS = (
 
 
 @pytest.fixture(scope="session")
-def playwright() -> Iterator[Playwright]:
+def browser_path() -> Path:
+    path = find()
+    assert path is not None, "no browser: run `make browser`"
+    return path
+
+
+@pytest.fixture(scope="session")
+def playwright(browser_path: Path) -> Iterator[Playwright]:
     with sync_playwright() as playwright:
         yield playwright
 
 
 @pytest.fixture(scope="session")
-def browser(playwright: Playwright) -> Iterator[Browser]:
-    path = find()
-    assert path is not None, "no browser: run `make browser`"
-    browser = playwright.chromium.launch(executable_path=str(path), args=["--headless=new", *FLAGS])
+def browser(playwright: Playwright, browser_path: Path) -> Iterator[Browser]:
+    browser = playwright.chromium.launch(executable_path=str(browser_path), args=["--headless=new", *FLAGS])
     yield browser
     browser.close()
 
@@ -122,6 +128,30 @@ def test_greedy_ids_are_those_of_the_server(open_page: Open, device: str, limit:
         assert got["device"] == device
         assert got["ids"] == case["ids"][:limit], case["messages"]
         assert case["text"].startswith(got["text"])
+
+
+@pytest.mark.parametrize(("device", "limit"), [("wasm", 40), ("webgpu", 12)])
+def test_a_follow_up_reads_only_what_is_new_and_says_the_same(
+    open_page: Open, device: str, limit: int
+) -> None:
+    ask = "([messages, limit]) => window.localphiDebug.generateIds(messages, limit)"
+    page = open_page(f"?device={device}&debug=1")
+    turns = [{"role": "user", "content": QUESTION}]
+    first = page.evaluate(ask, [turns, limit])
+    assert first["cachedTokens"] == 0
+    turns += [
+        {"role": "assistant", "content": first["text"]},
+        {"role": "user", "content": "And does it cost anything?"},
+    ]
+    warm = page.evaluate(ask, [turns, limit])
+    assert len(first["promptIds"]) <= warm["cachedTokens"] < len(warm["promptIds"])
+    page.evaluate(ask, [[{"role": "user", "content": "Hello!"}], 1])  # turns elsewhere
+    assert page.evaluate(ask, [turns[:1], limit])["ids"] == first["ids"]
+    page.reload()
+    expect(page.locator("[data-state=ready]")).to_be_attached(timeout=READY_MS)
+    cold = page.evaluate(ask, [turns, limit])
+    assert cold["cachedTokens"] == 0
+    assert warm["ids"] == cold["ids"]
 
 
 def test_without_a_gpu_the_page_takes_wasm_with_threads(open_page: Open) -> None:

@@ -9,6 +9,7 @@ import type { AnswerStats, Message } from '../../shared/protocol';
 const STATS: AnswerStats = {
   device: 'wasm',
   promptTokens: 1,
+  cachedTokens: 0,
   tokens: 1,
   firstTokenMs: 1,
   tokensPerSecond: null,

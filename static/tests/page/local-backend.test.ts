@@ -68,6 +68,7 @@ test('a worker that answers the cancel lives on', async () => {
   const stats = {
     device: 'wasm',
     promptTokens: 1,
+    cachedTokens: 0,
     tokens: 0,
     firstTokenMs: 1,
     tokensPerSecond: null,

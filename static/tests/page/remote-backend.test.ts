@@ -8,7 +8,7 @@ const HELLO = [
   'data: {"choices":[{"delta":{"content":"Hé"}}]}\n\n',
   ': keepalive\n\n',
   'data: {"choices":[{"delta":{"content":"llo"},"finish_reason":"length"}]}\n\n',
-  'data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}\n\n',
+  'data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":1}}}\n\n',
   'data: [DONE]\n\n',
 ];
 
@@ -38,7 +38,12 @@ test('an answer is streamed, and ends with its reason and counts', async () => {
   const { text, end } = await chat(serving(HELLO.join('')).fetchUrl);
   expect(text).toBe('Héllo');
   expect(end.reason).toBe('length');
-  expect(end.stats).toMatchObject({ device: 'server', promptTokens: 3, tokens: 2 });
+  expect(end.stats).toMatchObject({
+    device: 'server',
+    promptTokens: 3,
+    cachedTokens: 1,
+    tokens: 2,
+  });
 });
 
 test('bytes may be split anywhere', async () => {
