@@ -27,6 +27,7 @@ from localphi.toolchain.demo.describe import PROMPT_FORMAT
 from localphi.toolchain.demo.facts import load_knowledge
 from localphi.toolchain.demo.settings import (
     ASSISTANT,
+    DEVELOPMENT_CASES,
     END,
     SYSTEM,
     TOOL,
@@ -48,13 +49,13 @@ disable_telemetry()
 from localphi.engine.generator import GeneratorBackend  # noqa: E402  telemetry goes off first
 
 KNOWLEDGE = load_knowledge()
-HELD_OUT = load_cases()
+HELD_OUT, DEVELOPMENT = load_cases(), load_cases(DEVELOPMENT_CASES)
 ANSWERS = [pytest.param(fact.answer, id=fact.id) for fact in (*KNOWLEDGE.facts, *KNOWLEDGE.small_talk)]
 
 
 @pytest.fixture(scope="module")
 def corpus() -> Corpus:
-    return Corpus(KNOWLEDGE, HELD_OUT)
+    return Corpus(KNOWLEDGE, HELD_OUT, DEVELOPMENT)
 
 
 # ---------------------------------------------------------------- the help must not lie
@@ -119,7 +120,7 @@ def test_there_are_facts_enough_and_each_can_be_asked_in_several_ways() -> None:
 
 def test_the_held_out_questions_want_what_their_facts_say() -> None:
     """A question that its own fact cannot answer would measure nothing."""
-    for case in HELD_OUT.help:
+    for case in (*HELD_OUT.help, *DEVELOPMENT.help):
         fact = KNOWLEDGE.by_id.get(case.fact)
         answer = fact.answer if fact else KNOWLEDGE.refusal
         assert not case.missing(answer), case
@@ -134,8 +135,15 @@ def _drawn(corpus: Corpus, count: int) -> list[list[Turn]]:
 
 
 def test_the_training_text_is_the_same_every_time() -> None:
-    one, two = (_drawn(Corpus(KNOWLEDGE, HELD_OUT), 100) for _ in range(2))
+    one, two = (_drawn(Corpus(KNOWLEDGE, HELD_OUT, DEVELOPMENT), 100) for _ in range(2))
     assert one == two
+
+
+def test_the_held_out_set_has_nothing_of_the_development_set() -> None:
+    assert not HELD_OUT.questions & DEVELOPMENT.questions
+    assert not HELD_OUT.tool_names & DEVELOPMENT.tool_names
+    assert not HELD_OUT.descriptions & DEVELOPMENT.descriptions
+    assert not HELD_OUT.values & DEVELOPMENT.values
 
 
 def test_the_training_text_has_no_held_out_question_tool_or_value(corpus: Corpus) -> None:
@@ -153,10 +161,11 @@ def test_the_training_text_has_no_held_out_question_tool_or_value(corpus: Corpus
                     values |= {normalise(v) for v in call["arguments"].values() if isinstance(v, str)}
     assert len(asked) > 2000
     assert len(names) > 1000
-    assert not asked & HELD_OUT.questions
-    assert not names & HELD_OUT.tool_names
-    assert not descriptions & HELD_OUT.descriptions
-    assert not (values - _enumerated()) & HELD_OUT.values
+    for cases in (HELD_OUT, DEVELOPMENT):
+        assert not asked & cases.questions
+        assert not names & cases.tool_names
+        assert not descriptions & cases.descriptions
+        assert not (values - _enumerated()) & cases.values
 
 
 def _enumerated() -> set[str]:

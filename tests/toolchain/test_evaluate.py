@@ -204,6 +204,47 @@ def test_evaluate_refuses_what_is_no_model(tmp_path: Path) -> None:
     assert "nothing-here" in result.output
 
 
+def _own_cases(folder: Path, tools: str) -> list[str]:
+    """The arguments that ask cases of one's own: one of each kind."""
+    (folder / "help.toml").write_text('question = [{ ask = "Hello!", fact = "hello", terms = ["o"] }]')
+    (folder / "tools.toml").write_text(tools)
+    schema = '{ type = "object", properties = { age = { type = "integer" } }, required = ["age"] }'
+    case = f'case = [{{ schema = {schema}, ask = "Ann is 3", expected = {{ age = 3 }} }}]'
+    (folder / "json.toml").write_text(case)
+    return ["evaluate", "--cases", str(folder), "--json"]
+
+
+def test_cases_of_ones_own_are_asked_instead(tmp_path: Path) -> None:
+    arguments = _own_cases(
+        tmp_path, 'tool = []\ncase = [{ tools = [], ask = "Sing!", calls = [] }]\nresult = []'
+    )
+    result = CliRunner().invoke(main, arguments, env={"LOCALPHI_HOME": str(tmp_path)})
+    assert result.exit_code == 0, result.output
+    (counts,) = json.loads(result.stdout).values()
+    assert {name: one["asked"] for name, one in counts.items()} == {
+        "help": 1, "tool": 1, "no-tool": 1, "json-valid": 1, "json": 1, "ended": 3
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("tools", "said"),
+    [
+        ("tool = [", "tools.toml"),
+        ("tool = []\nresult = []", "'case'"),
+        (
+            'tool = []\ncase = [{ tools = [], ask = "Sing!", calls = [{ name = "sing", arguments = {} }] }]',
+            "sing",
+        ),
+    ],
+)
+def test_cases_that_cannot_be_read_are_named(tmp_path: Path, tools: str, said: str) -> None:
+    arguments = _own_cases(tmp_path, tools)
+    result = CliRunner().invoke(main, arguments, env={"LOCALPHI_HOME": str(tmp_path)})
+    assert result.exit_code == 2
+    assert "--cases" in result.output
+    assert said in result.output
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_bundled_model_is_as_good_as_it_says(tmp_path: Path) -> None:
