@@ -8,12 +8,15 @@ import random
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hub_stand_in import COMMIT, Fault, HubStandIn, hub_stand_in
+from localphi.chat import Message
+from localphi.engine.prompt import render
 from localphi.errors import (
     DiskFull,
     DownloadDamaged,
@@ -28,7 +31,7 @@ from localphi.models.hub import Hub
 from localphi.models.pull import Progress, Puller
 from localphi.models.staging import Staging, interrupted
 from localphi.models.store import ModelFolder, ModelStore, find_damage
-from tiny_phi import PHI_3, PHI_4, Family, small_files
+from tiny_phi import PHI_4, Family, small_files
 
 MODEL = catalogue().find("phi-4-mini")[0]
 CPU = MODEL.source("server-cpu")
@@ -46,7 +49,8 @@ def folder_files(source: Source, family: Family = PHI_4, seed: int = 0) -> dict[
         "configuration_phi3.py": b"raise SystemExit",
         "empty.json": b"",
     }
-    return {"README.md": b"# Phi", **{f"{source.folder}/{name}": data for name, data in files.items()}}
+    prefix = f"{source.folder}/" if source.folder else ""
+    return {"README.md": b"# Phi", **{prefix + name: data for name, data in files.items()}}
 
 
 class Machine:
@@ -131,6 +135,7 @@ def test_the_token_goes_to_the_hub_and_not_to_its_content_server(
         ([Fault(cut_after=0), Fault(cut_after=0), Fault(cut_after=7)], [2, 4, 1]),
         ([Fault(429, {"Retry-After": "7"})], [7]),
         ([Fault(429, {"Retry-After": "3"}, at_hub=True)], [3]),
+        ([Fault(429, {"RateLimit": '"resolvers";r=0;t=55'}, at_hub=True)], [55]),
         ([Fault(500, at_hub=True), Fault(503)], [2, 4]),
         ([Fault(403)], [2]),  # the signed address is too old
         ([Fault(cut_after=99_999), Fault(whole=True)], [1]),
@@ -295,6 +300,20 @@ def test_parts_of_another_commit_are_not_mixed_in(machine: Machine, hub: HubStan
     assert hub.ranges(WEIGHTS)[-1] == "bytes=0-"
 
 
+def test_a_file_system_without_links_is_copied_on(
+    machine: Machine, hub: HubStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise PermissionError
+
+    machine.pull()
+    hub.add(CPU.repo, folder_files(CPU) | {f"{CPU.folder}/added_tokens.json": b"{}"}, LATER)
+    hub.seen.clear()
+    monkeypatch.setattr(os, "link", refuse)
+    assert find_damage(machine.pull(update=True)) == []
+    assert {seen.name for seen in hub.seen} == {"", f"{CPU.folder}/added_tokens.json"}
+
+
 def test_a_damaged_model_is_made_whole_by_the_file_that_is_damaged(machine: Machine, hub: HubStandIn) -> None:
     folder = machine.pull()
     _flip(folder.path / "model.onnx")
@@ -355,19 +374,19 @@ def test_a_repository_without_what_is_needed_is_refused(
 def test_a_model_of_another_family_is_refused_before_its_weights_are_fetched(
     machine: Machine, hub: HubStandIn
 ) -> None:
-    model, (source, *_) = catalogue().find("phi-2")
-    hub.add(source.repo, {name.lstrip("/"): data for name, data in folder_files(source).items()})
-    hub.add(CPU.repo, folder_files(CPU, Family(PHI_3.prompt_format, frozenset())), LATER)
-    assert machine.pull(source, model).manifest.prompt_format.roles["user"] == ("Instruct: ", "\n")
-    tokens = PHI_4.prompt_format
-    foreign = Family(
-        tokens.__class__(**vars(tokens) | {"control": ("<|endoftext|>", "<|end|>")}), frozenset()
-    )
-    hub.add(CPU.repo, folder_files(CPU, foreign), LATER)
-    hub.seen.clear()
+    tokens = replace(PHI_4.prompt_format, control=("<|endoftext|>", "<|end|>"))
+    hub.add(CPU.repo, folder_files(CPU, Family(tokens, frozenset())), LATER)
     with pytest.raises(ModelFolderInvalid, match=r"<\|assistant\|>"):
         machine.pull(revision=LATER)
     assert hub.ranges(WEIGHTS) == []
+
+
+def test_phi_2_is_asked_in_its_own_form(machine: Machine, hub: HubStandIn) -> None:
+    model, (source, *_) = catalogue().find("phi-2")
+    hub.add(source.repo, folder_files(source))
+    prompt_format = machine.pull(source, model).manifest.prompt_format
+    messages = [Message("user", "Why?"), Message("assistant", " So."), Message("user", "Really?")]
+    assert render(prompt_format, messages, None) == "Instruct: Why?\nOutput: So.\nInstruct: Really?\nOutput:"
 
 
 def test_a_full_disk_is_told_before_anything_is_fetched(

@@ -14,7 +14,7 @@ from localphi.models.manifest import DEVICES, PromptFormat, SamplingDefaults
 
 _FILE = Path(__file__).parent / "catalogue.toml"
 _SUFFIXES = {"server-cpu": "", "server-cuda": "-cuda", "webgpu-f16": "-web-f16", "webgpu-f32": "-web-f32"}
-_GREEDY = {"temperature": 0.0, "top_p": 1.0, "top_k": 0}
+_GREEDY: dict[str, Any] = {"temperature": 0.0, "top_p": 1.0, "top_k": 0}
 # What ONNX Runtime GenAI and tokenizers read; program code and pictures are left where they are.
 _MODEL_FILES = ("*.json", "*.jinja", "*.onnx", "*.onnx.data", "*.onnx_data", "merges.txt", "tokenizer.model")
 

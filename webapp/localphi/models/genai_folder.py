@@ -110,7 +110,7 @@ def _control_tokens(texts: Iterable[str]) -> set[str]:
 
 def _positive(entry: dict[str, Any], name: str) -> int:
     value = entry[name]
-    if not isinstance(value, int) or value < 1:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ValueError(f"{name} is {value!r}")
     return value
 

@@ -3,14 +3,14 @@
 The one door to the network, opened by `localphi models search` and `pull` only. The client brings address
 (HF_ENDPOINT), token (HF_TOKEN), offline switch (HF_HUB_OFFLINE), proxies and redirects. Its
 `hf_hub_download` is not used: it starts an interrupted file again from nothing, be it by HTTP or by Xet
-(huggingface/huggingface_hub#4196). So bytes come by plain HTTP ranges, and whoever reads appends them.
+(2.4; huggingface/huggingface_hub#4196). So bytes come by plain HTTP ranges, and whoever reads appends them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,11 +98,8 @@ class Hub:
         url = hf_hub_url(repo.repo, file.name, revision=repo.commit, endpoint=self.address)
         headers = build_hf_headers(library_name="localphi")
         headers |= {"Range": f"bytes={start}-", "Accept-Encoding": "identity"}
-        request = {"headers": headers, "timeout": HF_HUB_DOWNLOAD_TIMEOUT, "follow_redirects": True}
-        with (
-            self._errors(f"{file.name} of {repo.repo}"),
-            get_session().stream("GET", url, **request) as response,
-        ):
+        asked = get_session().stream("GET", url, headers=headers, timeout=HF_HUB_DOWNLOAD_TIMEOUT)
+        with self._errors(f"{file.name} of {repo.repo}"), asked as response:
             if response.is_error:
                 response.read()
             hf_raise_for_status(response)
@@ -134,7 +131,7 @@ class Hub:
         status = response.status_code
         expired = status == _EXPIRED and not str(response.url).startswith(self.address + "/")
         if status in _AGAIN or expired:
-            return Interrupted(f"it answered {status}", _seconds(response.headers.get("Retry-After")))
+            return Interrupted(f"it answered {status}", _seconds_to_wait(response.headers))
         if status in (401, 403):
             advice = "Accept its terms there if it has any, and set HF_TOKEN to a token that may read it."
             return HubRefused(f"{self.address} does not give {what} ({status}). {advice}")
@@ -163,5 +160,12 @@ def _first_byte(response: Any, file: RemoteFile, start: int) -> int:
     return start
 
 
-def _seconds(retry_after: str | None) -> float | None:
-    return float(retry_after) if retry_after and retry_after.isdecimal() else None
+def _seconds_to_wait(headers: Mapping[str, str]) -> float | None:
+    """What a refusal says about when to come back: the hub's own header, or the usual one."""
+    from huggingface_hub.utils import parse_ratelimit_headers
+
+    limit = parse_ratelimit_headers(headers)
+    if limit is not None and limit.remaining == 0:
+        return float(limit.reset_in_seconds)
+    retry_after = headers.get("Retry-After", "")
+    return float(retry_after) if retry_after.isdecimal() else None

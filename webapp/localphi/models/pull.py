@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from localphi.errors import DownloadDamaged, HubRefused, HubUnreachable, ModelFolderInvalid, PullFailed
 from localphi.models.catalogue import CatalogueModel, Source, catalogue
@@ -170,10 +171,10 @@ class Puller:
             self._begin_with_local(plan, name, partial)
         while True:
             hasher = FileHasher()
-            with partial.open("ab", buffering=0) as out:
+            with partial.open("ab") as out:
                 _read_partial(partial, file, hasher, progress)
                 kept = hasher.size
-                self._append(plan, file, out.write, hasher, progress)
+                self._append(plan, file, out, hasher, progress)
                 os.fsync(out.fileno())
             if _is_right(partial, file, hasher):
                 os.replace(partial, staging.folder / name)
@@ -201,7 +202,7 @@ class Puller:
         self,
         plan: Plan,
         file: RemoteFile,
-        write: Callable[[bytes], object],
+        out: BinaryIO,
         hasher: FileHasher,
         progress: Progress,
     ) -> None:
@@ -211,7 +212,8 @@ class Puller:
             before = hasher.size
             try:
                 for data in self._hub.read(plan.repo, file, start=before):
-                    write(data)
+                    out.write(data)
+                    out.flush()  # a kill must not take it along
                     hasher.update(data)
                     progress.fetched(len(data))
                     if hasher.size > file.size:
@@ -288,14 +290,10 @@ def _manifest(
 
 def _holds(folder: ModelFolder, name: str, file: RemoteFile) -> bool:
     """Whether the folder should have the same file; a damaged one shows when it is read."""
-    entry = folder.manifest.files.get(name)
-    path = folder.path / name
-    return (
-        entry is not None
-        and entry.sha256 == file.sha256
-        and path.is_file()
-        and path.stat().st_size == file.size
-    )
+    entry, path = folder.manifest.files.get(name), folder.path / name
+    if entry is None or not path.is_file() or path.stat().st_size != file.size:
+        return False
+    return entry.sha256 == file.sha256 if file.sha256 else _git_blob_id(path) == file.blob_id
 
 
 def _read_partial(partial: Path, file: RemoteFile, hasher: FileHasher, progress: Progress) -> None:
@@ -309,7 +307,7 @@ def _read_partial(partial: Path, file: RemoteFile, hasher: FileHasher, progress:
 
 
 def _is_right(path: Path, file: RemoteFile, hasher: FileHasher) -> bool:
-    if hasher.size != file.size:
+    if not hasher.size == path.stat().st_size == file.size:
         return False
     if file.sha256:
         return hasher.entry().sha256 == file.sha256
