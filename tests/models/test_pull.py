@@ -31,7 +31,7 @@ from localphi.models.hub import Hub
 from localphi.models.pull import Progress, Puller
 from localphi.models.staging import Staging, interrupted
 from localphi.models.store import ModelFolder, ModelStore, find_damage
-from tiny_phi import PHI_4, Family, small_files
+from tiny_phi import PHI_3, PHI_4, Family, small_files
 
 MODEL = catalogue().find("phi-4-mini")[0]
 CPU = MODEL.source("server-cpu")
@@ -114,6 +114,19 @@ def test_only_the_files_of_the_folder_are_fetched_and_no_programs(machine: Machi
     assert names == {*small_files(PHI_4), "model.onnx", "model.onnx.data", "localphi.json"}
     asked = {seen.name for seen in hub.seen}
     assert not any(name.endswith((".py", ".md", "empty.json")) for name in asked)
+
+
+def test_files_for_the_browser_keep_their_folders(machine: Machine, hub: HubStandIn) -> None:
+    model, _ = catalogue().find("phi-3-mini-4k")
+    source = model.source("webgpu-f16")
+    graph, weights = "onnx/model_q4f16.onnx", "onnx/model_q4f16.onnx_data"
+    files = small_files(PHI_3) | {graph: b"g" * 100, weights: b"w" * 30_000, "onnx/model_q4.onnx": b"x"}
+    hub.add(source.repo, files, str(source.revision))
+    folder = machine.pull(source, model)
+    assert set(folder.manifest.files) == {*small_files(PHI_3), graph, weights}
+    assert (folder.id, list(folder.manifest.variants)) == ("phi-3-mini-4k-web-f16", ["webgpu-f16"])
+    assert folder.manifest.server_variant is None
+    assert find_damage(folder) == []
 
 
 def test_the_token_goes_to_the_hub_and_not_to_its_content_server(
