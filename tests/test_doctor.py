@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from localphi.doctor import _gpu, find_browsers
+from localphi.doctor import _gpu, find_browsers, server_device
 
 
 def test_browsers_are_found_by_the_names_of_their_programs(tmp_path: Path) -> None:
@@ -28,3 +28,19 @@ def test_graphics_cards_are_told_by_their_makers(
     finding = _gpu(tmp_path)
     assert finding.ok is ok
     assert said in finding.detail
+
+
+@pytest.mark.parametrize(
+    ("provider", "installed", "device"),
+    [
+        ("CPUExecutionProvider", True, "server-cpu"),
+        ("CUDAExecutionProvider", False, "server-cpu"),
+        ("CUDAExecutionProvider", True, "server-cuda"),
+    ],
+)
+def test_models_are_pulled_for_cuda_only_where_the_runtime_has_it(
+    monkeypatch: pytest.MonkeyPatch, provider: str, installed: bool, device: str
+) -> None:
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: [provider])
+    monkeypatch.setattr("localphi.doctor._installed", lambda _: installed)
+    assert server_device() == device

@@ -10,11 +10,17 @@ EXAMPLES = [
     errors.InvalidRequest("'x' must be 1, but is 2.", "x"),
     errors.UnsupportedParameter("tools", "Leave it out."),
     errors.ContextLengthExceeded(3000, 2048),
-    errors.ModelNotFound("nope", ("localphi-demo",)),
+    errors.ModelNotFound("nope", ("localphi-demo",), "Get it."),
     errors.ModelFolderInvalid("no manifest"),
     errors.ModelDamaged(
         "localphi-demo", "model.onnx", "it is missing", "localphi models repair localphi-demo"
     ),
+    errors.PullFailed("no"),
+    errors.HubUnreachable("no"),
+    errors.HubRefused("no"),
+    errors.DownloadDamaged("no"),
+    errors.DiskFull("no"),
+    errors.PullBusy("no"),
     errors.EngineBusy(32, 2),
     errors.EngineFailed("broken"),
     errors.WorkerDied("localphi-demo", -9),
@@ -47,3 +53,9 @@ def test_a_long_prompt_is_told_with_both_numbers() -> None:
     message = errors.ContextLengthExceeded(3000, 2048).message
     assert "3000" in message
     assert "2048" in message
+
+
+def test_a_name_that_is_nearly_right_is_answered_with_the_right_one() -> None:
+    message = errors.ModelNotFound("phi3-mini-4k", ("localphi-demo", "phi-3-mini-4k")).message
+    assert "Did you mean phi-3-mini-4k?" in message
+    assert "Did you mean" not in errors.ModelNotFound("nope", ("localphi-demo",)).message

@@ -40,6 +40,8 @@ ONLY_IN = {
     "socket": {"server"},
     "requests": set(),
     "huggingface_hub": {"models"},
+    "httpx2": {"models"},
+    "filelock": {"models"},
 }
 
 

@@ -76,13 +76,23 @@ def tiny_phi(
         vocabulary[_BYTES.get(ord(text), text) if len(text) == 1 else text]: value
         for text, value in (bias or {}).items()
     }
-    _write_json(folder / "tokenizer.json", _tokenizer(vocabulary, family))
-    _write_json(folder / "tokenizer_config.json", _tokenizer_config())
-    _write_json(folder / "genai_config.json", _genai_config(vocabulary, family.prompt_format))
+    for name, data in small_files(family).items():
+        (folder / name).write_bytes(data)
     _write_graph(folder / "model.onnx", len(vocabulary), biases, seed)
     manifest = _manifest(folder, family.prompt_format)
     write_manifest(folder, manifest)
     return manifest
+
+
+def small_files(family: Family) -> dict[str, bytes]:
+    """The folder's files without the graph, by names; wants nothing installed."""
+    vocabulary = _vocabulary(family.prompt_format.control)
+    documents = {
+        "genai_config.json": _genai_config(vocabulary, family.prompt_format),
+        "tokenizer.json": _tokenizer(vocabulary, family),
+        "tokenizer_config.json": _tokenizer_config(),
+    }
+    return {name: json.dumps(document).encode() for name, document in documents.items()}
 
 
 def _byte_characters() -> dict[int, str]:
@@ -257,7 +267,3 @@ def _manifest(folder: Path, prompt_format: PromptFormat) -> Manifest:
         files={name: describe_file(folder / name) for name in _FILES},
         variants={"server-cpu": variant},
     )
-
-
-def _write_json(path: Path, document: Any) -> None:
-    path.write_text(json.dumps(document), encoding="utf-8")

@@ -28,7 +28,9 @@ def _run(*arguments: str, text: str | None = None) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-@pytest.mark.parametrize("command", [[], ["serve"], ["chat"], ["models"], ["models", "repair"], ["doctor"]])
+@pytest.mark.parametrize(
+    "command", [[], ["serve"], ["chat"], ["models"], ["models", "repair"], ["models", "pull"], ["doctor"]]
+)
 def test_help_is_there_for_every_command(command: list[str]) -> None:
     code, output = _run(*command, "--help")
     assert code == 0

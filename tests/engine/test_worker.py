@@ -70,6 +70,7 @@ def test_the_demo_canary_is_what_the_engine_generates() -> None:
     from localphi.models.manifest import load_manifest
 
     canary = load_manifest(DEMO).variants["server-cpu"].canary
+    assert canary
     model = og.Model(str(DEMO))
     params = og.GeneratorParams(model)
     params.set_search_options(max_length=len(canary.prompt) + len(canary.expected), do_sample=False)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,3 +84,21 @@ def test_the_demo_manifest_lists_every_added_token_as_control() -> None:
 
 def test_the_demo_model_is_small_enough_to_ship() -> None:
     assert sum(path.stat().st_size for path in DEMO.iterdir()) <= 15_000_000
+
+
+@pytest.mark.parametrize(
+    ("devices", "served"),
+    [(["wasm", "server-cpu"], True), (["server-cuda", "wasm"], True), (["webgpu-f16", "wasm"], False)],
+)
+def test_the_server_computes_with_a_variant_of_its_own(devices: list[str], served: bool) -> None:
+    variant = replace(load_manifest(DEMO).variants["server-cpu"], canary=None)
+    manifest = replace(load_manifest(DEMO), variants=dict.fromkeys(devices, variant))
+    assert manifest.server_variant == (variant if served else None)
+
+
+def test_a_variant_may_come_without_a_canary(tmp_path: Path) -> None:
+    folder = _broken(tmp_path, lambda document: document["variants"]["wasm"].update(canary=None))
+    manifest = load_manifest(folder)
+    assert manifest.variants["wasm"].canary is None
+    write_manifest(tmp_path, manifest)
+    assert load_manifest(tmp_path) == manifest

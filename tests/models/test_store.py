@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from localphi.errors import ModelDamaged, ModelFolderInvalid, ModelNotFound
+from localphi.errors import LocalphiError, ModelDamaged, ModelFolderInvalid, ModelNotFound
 from localphi.models.manifest import MANIFEST_NAME
 from localphi.models.store import ModelStore, find_damage
 from serving import DEMO
@@ -102,3 +102,36 @@ def test_a_damaged_package_names_pip_and_is_not_touched(tmp_path: Path) -> None:
     store = ModelStore(tmp_path / "home", bundled)
     with pytest.raises(ModelDamaged, match="pip install --force-reinstall"):
         store.repair(store.get("localphi-demo"))
+
+
+def test_a_removed_model_is_gone_and_the_bundled_one_is_back(tmp_path: Path, demo_copy: Path) -> None:
+    store = ModelStore(tmp_path / "home")
+    store.remove(store.get("localphi-demo"))
+    assert list(store.models_dir.iterdir()) == []
+    assert store.get("localphi-demo").bundled
+
+
+def test_a_link_is_removed_and_not_what_it_leads_to(tmp_path: Path) -> None:
+    shutil.copytree(DEMO, tmp_path / "elsewhere")
+    store = ModelStore(tmp_path / "home")
+    store.models_dir.mkdir(parents=True)
+    (store.models_dir / "localphi-demo").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    store.remove(store.get("localphi-demo"))
+    assert store.get("localphi-demo").bundled
+    assert (tmp_path / "elsewhere" / MANIFEST_NAME).is_file()
+
+
+def test_a_folder_outside_the_store_is_not_removed(tmp_path: Path) -> None:
+    shutil.copytree(DEMO, tmp_path / "mine")
+    store = ModelStore(tmp_path / "home")
+    with pytest.raises(LocalphiError, match="delete the folder yourself"):
+        store.remove(store.pin(str(tmp_path / "mine")).default())
+    assert (tmp_path / "mine" / MANIFEST_NAME).is_file()
+
+
+def test_folders_with_a_dot_are_no_models(tmp_path: Path) -> None:
+    shutil.copytree(DEMO, tmp_path / "models" / ".pulling" / "half")
+    shutil.copytree(DEMO, tmp_path / "models" / ".removed-1-x")
+    assert [folder.bundled for folder in ModelStore(tmp_path).folders()] == [True]
+    with pytest.raises(ModelNotFound):
+        ModelStore(tmp_path).get(".removed-1-x")

@@ -27,12 +27,14 @@ def available_threads() -> int:
 
 
 def disable_telemetry() -> None:
-    """Keep onnxruntime from writing a device id and reporting home. Call before it is imported.
+    """Keep onnxruntime and huggingface_hub from reporting home. Call before they are imported.
 
     Symptom otherwise: the official wheels create `deviceid` and an event database in the user's cache
-    folder on import and start an upload thread (onnxruntime 1.31, onnxruntime-genai 0.18).
+    folder on import and start an upload thread (onnxruntime 1.31, onnxruntime-genai 0.18);
+    huggingface_hub 2.4 tells the hub what else is installed, and asks it which programs to look for.
     """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 
 def program_folders() -> list[Path]:

@@ -44,7 +44,7 @@ def examine(settings: Settings) -> list[Finding]:
         _disk(settings),
         *_models(settings),
         _page(settings),
-        Finding("telemetry", True, "off: onnxruntime writes no device id and sends nothing"),
+        Finding("telemetry", True, "off: onnxruntime and huggingface_hub report nothing"),
     ]
 
 
@@ -61,6 +61,23 @@ def find_browsers(folders: Iterable[Path] | None = None) -> dict[str, Path]:
         if path is not None:
             found[name] = path
     return found
+
+
+def server_device() -> str:
+    """The device that models for the server are best pulled for on this machine."""
+    disable_telemetry()
+    import onnxruntime
+
+    has_cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    return "server-cuda" if has_cuda and _installed("onnxruntime-genai-cuda") else "server-cpu"
+
+
+def _installed(distribution: str) -> bool:
+    try:
+        importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _runtime() -> Finding:

@@ -7,6 +7,12 @@
     ├── ModelNotFound             no model of that id, or no model folder at that path
     ├── ModelFolderInvalid        the folder is there, but cannot be read as a model
     ├── ModelDamaged              a file differs from its manifest; names the repair command
+    ├── PullFailed                a model could not be fetched; a new pull goes on with what has come
+    │   ├── HubUnreachable          the hub does not answer, or may not be asked
+    │   ├── HubRefused              the hub answers, but does not give what was asked for
+    │   ├── DownloadDamaged         what came is not what the hub lists
+    │   ├── DiskFull                the files do not fit on the disk
+    │   └── PullBusy                another process is pulling this model
     ├── EngineBusy                the queue is full; `retry_after_s` says when to come back
     ├── EngineFailed              the runtime refused or broke while working on this request
     ├── WorkerDied                the worker process ended while it had this request
@@ -19,6 +25,8 @@ Errors travel between processes, so each one is rebuilt from its constructor arg
 """
 
 from __future__ import annotations
+
+import difflib
 
 
 class LocalphiError(Exception):
@@ -72,16 +80,19 @@ class ContextLengthExceeded(InvalidRequest):
 
 
 class ModelNotFound(LocalphiError):
-    """args: the id or path asked for, ids that exist."""
+    """args: the id or path asked for, ids that exist, what to do (a sentence, or nothing)."""
 
-    def __init__(self, model: str, known: tuple[str, ...]) -> None:
-        super().__init__(model, known)
+    def __init__(self, model: str, known: tuple[str, ...], advice: str = "") -> None:
+        super().__init__(model, known, advice)
         self.model = model
 
     @property
     def message(self) -> str:
-        model, known = self.args
-        return f"There is no model '{model}'. Known models: {', '.join(known) or 'none'}."
+        model, known, advice = self.args
+        alike = difflib.get_close_matches(model.lower(), known, n=2)
+        guess = f"Did you mean {' or '.join(alike)}?" if alike else ""
+        sentences = (f"There is no model '{model}'.", advice or guess)
+        return " ".join(filter(None, sentences)) + f" Known models: {', '.join(known) or 'none'}."
 
 
 class ModelFolderInvalid(LocalphiError):
@@ -98,6 +109,30 @@ class ModelDamaged(LocalphiError):
     @property
     def message(self) -> str:
         return f"The file {self.file} of model '{self.model}' is damaged: {self.problem}. {self.repair}"
+
+
+class PullFailed(LocalphiError):
+    """args: message."""
+
+
+class HubUnreachable(PullFailed):
+    """args: message."""
+
+
+class HubRefused(PullFailed):
+    """args: message."""
+
+
+class DownloadDamaged(PullFailed):
+    """args: message."""
+
+
+class DiskFull(PullFailed):
+    """args: message."""
+
+
+class PullBusy(PullFailed):
+    """args: message."""
 
 
 class EngineBusy(LocalphiError):

@@ -1,4 +1,4 @@
-"""localphi models list|show|verify|repair"""
+"""localphi models search|pull|list|show|path|verify|repair|rm"""
 
 from __future__ import annotations
 
@@ -10,12 +10,19 @@ import click
 from tqdm import tqdm
 
 from localphi.cli.options import settings_from
+from localphi.cli.pull import pull_model, search_models
+from localphi.errors import ModelNotFound
+from localphi.models.staging import Staging, interrupted
 from localphi.models.store import ModelFolder, ModelStore, OnBytes, find_damage
 
 
 @click.group()
 def models() -> None:
     """The models on this machine."""
+
+
+models.add_command(search_models)
+models.add_command(pull_model)
 
 
 def _store() -> ModelStore:
@@ -26,7 +33,8 @@ def _store() -> ModelStore:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_models(as_json: bool) -> None:
     """List the models of the store."""
-    folders = _store().folders()
+    store = _store()
+    folders = store.folders()
     if as_json:
         rows = [
             {"id": f.id, "size_bytes": f.size_bytes, "path": str(f.path), "bundled": f.bundled}
@@ -38,6 +46,11 @@ def list_models(as_json: bool) -> None:
     for folder in folders:
         devices = ", ".join(folder.manifest.variants)
         click.echo(f"{folder.id:<{width}}  {folder.size_bytes / 1e6:8.1f} MB  {devices}")
+    for name, size in interrupted(store).items():
+        click.echo(
+            f"Not whole yet: {name}, {size / 1e6:.1f} MB are here. Go on with: localphi models pull {name}",
+            err=True,
+        )
 
 
 @models.command("show")
@@ -64,6 +77,34 @@ def show_model(model: str) -> None:
         click.echo(
             f"{device:<12}weights {variant.weights_bytes / 1e6:.1f} MB, KV cache {kib:.1f} KiB per token"
         )
+
+
+@models.command("path")
+@click.argument("model")
+def model_path(model: str) -> None:
+    """Print the folder of MODEL."""
+    click.echo(_store().pin(model).default().path)
+
+
+@models.command("rm")
+@click.argument("model")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def remove_model(model: str, yes: bool) -> None:
+    """Delete MODEL from the store, and what an interrupted pull of it left."""
+    store = _store()
+    try:
+        folder = store.get(model)
+    except ModelNotFound:
+        folder = None
+        if model not in interrupted(store):
+            raise
+    if folder and not yes:
+        click.confirm(f"Delete {folder.path} ({folder.size_bytes / 1e6:.1f} MB)?", abort=True)
+    if folder:
+        store.remove(folder)
+        click.echo(f"{model} is deleted.")
+    if left := Staging(store, model).discard():
+        click.echo(f"What an interrupted pull left is deleted ({left / 1e6:.1f} MB).")
 
 
 @models.command("verify")

@@ -147,7 +147,10 @@ class GeneratorBackend:
         self._markers = _markers(self._tokenizer, manifest.prompt_format)
         self._manifest = manifest
         self._max_active = max_active
-        self._kv_tokens = kv_budget_bytes // manifest.variants["server-cpu"].kv_bytes_per_token
+        variant = manifest.server_variant
+        if variant is None:
+            raise EngineFailed(f"The model '{manifest.id}' has no files for the server.")
+        self._kv_tokens = kv_budget_bytes // variant.kv_bytes_per_token
         self._context_length = min(manifest.context_length, self._kv_tokens)
         self._active: deque[tuple[int, _Answer]] = deque()
         self._waiting: deque[tuple[int, _Answer]] = deque()

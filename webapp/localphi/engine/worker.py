@@ -49,7 +49,7 @@ def load_backend(spec: WorkerSpec) -> Backend:
     from localphi.models.store import ModelFolder, find_damage
 
     folder = ModelFolder(spec.folder, load_manifest(spec.folder), spec.bundled)
-    variant = folder.manifest.variants.get("server-cpu")
+    variant = folder.manifest.server_variant
     if variant is None:
         raise EngineFailed(f"The model '{spec.model}' has no files for the server, only for the browser.")
     if damage := find_damage(folder, variant.files):

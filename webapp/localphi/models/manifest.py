@@ -10,10 +10,11 @@
   "chunk_bytes":   size of the pieces whose hashes are listed, so that a download can be resumed and checked,
   "files":         {name: {"size", "sha256", "chunks": [sha256 of each piece]}},
   "variants":      {device: {"files": [names], "memory": {"weights_bytes", "kv_bytes_per_token"},
-                             "canary": {"prompt": [ids], "expected": [greedy ids]}}}
+                             "canary": {"prompt": [ids], "expected": [greedy ids]} or null}}
 }
 
-The server reads `server-cpu`, the page `wasm` and `webgpu-*`; variants may share files.
+The server reads `server-cpu` or `server-cuda`, the page `wasm` and `webgpu-*`; variants may share files.
+A model made elsewhere comes without a canary: who made it did not say what it should answer.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from localphi.errors import ModelFolderInvalid
 
 MANIFEST_NAME = "localphi.json"
 SCHEMA = 1
-DEVICES = ("server-cpu", "server-cuda", "webgpu-f16", "webgpu-f32", "wasm", "webnn")
+SERVER_DEVICES = ("server-cpu", "server-cuda")
+DEVICES = (*SERVER_DEVICES, "webgpu-f16", "webgpu-f32", "wasm", "webnn")
 CHUNK_BYTES = 8 * 1024 * 1024
 _MODEL_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,95}")
 _READ_BYTES = 1024 * 1024
@@ -76,7 +78,7 @@ class Variant:
     files: tuple[str, ...]
     weights_bytes: int
     kv_bytes_per_token: int
-    canary: Canary
+    canary: Canary | None
 
 
 @dataclass(frozen=True)
@@ -102,24 +104,50 @@ class Manifest:
     variants: Mapping[str, Variant]
     chunk_bytes: int = CHUNK_BYTES
 
+    @property
+    def server_variant(self) -> Variant | None:
+        """What the server computes with; None for a model that only a browser can run."""
+        return next((self.variants[name] for name in SERVER_DEVICES if name in self.variants), None)
+
+
+class FileHasher:
+    """Takes a file piece by piece, in any sizes, and gives its `FileEntry`."""
+
+    def __init__(self, chunk_bytes: int = CHUNK_BYTES) -> None:
+        self.size = 0
+        self._chunk_bytes = chunk_bytes
+        self._whole, self._chunk = hashlib.sha256(), hashlib.sha256()
+        self._chunks: list[str] = []
+
+    def update(self, data: bytes) -> None:
+        self._whole.update(data)
+        view = memoryview(data)
+        while view:
+            piece = view[: self._chunk_bytes - self.size % self._chunk_bytes]
+            self._chunk.update(piece)
+            self.size += len(piece)
+            view = view[len(piece) :]
+            if self.size % self._chunk_bytes == 0:
+                self._chunks.append(self._chunk.hexdigest())
+                self._chunk = hashlib.sha256()
+
+    def entry(self) -> FileEntry:
+        chunks = list(self._chunks)
+        if self.size % self._chunk_bytes or not chunks:
+            chunks.append(self._chunk.hexdigest())
+        return FileEntry(self.size, self._whole.hexdigest(), tuple(chunks))
+
 
 def describe_file(
     path: Path, chunk_bytes: int = CHUNK_BYTES, on_bytes: Callable[[int], object] = lambda _: None
 ) -> FileEntry:
     """Size and hashes of a file. `on_bytes` is told of every piece read, for a progress bar."""
-    whole, chunk, chunks, size = hashlib.sha256(), hashlib.sha256(), [], 0
+    hasher = FileHasher(chunk_bytes)
     with path.open("rb") as file:
-        while data := file.read(min(_READ_BYTES, chunk_bytes - size % chunk_bytes)):
-            whole.update(data)
-            chunk.update(data)
-            size += len(data)
-            if size % chunk_bytes == 0:
-                chunks.append(chunk.hexdigest())
-                chunk = hashlib.sha256()
+        while data := file.read(_READ_BYTES):
+            hasher.update(data)
             on_bytes(len(data))
-    if size % chunk_bytes or not chunks:
-        chunks.append(chunk.hexdigest())
-    return FileEntry(size, whole.hexdigest(), tuple(chunks))
+    return hasher.entry()
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> Path:
@@ -160,7 +188,7 @@ def _to_json(manifest: Manifest) -> dict[str, Any]:
                 "weights_bytes": variant.weights_bytes,
                 "kv_bytes_per_token": variant.kv_bytes_per_token,
             },
-            "canary": asdict(variant.canary),
+            "canary": asdict(variant.canary) if variant.canary else None,
         }
         for device, variant in manifest.variants.items()
     }
@@ -173,7 +201,7 @@ def _from_json(document: Mapping[str, Any]) -> Manifest:
     model_id = str(document["id"])
     if not _MODEL_ID.fullmatch(model_id):
         raise ValueError(f"the id {model_id!r} has characters other than a-z, 0-9, '.', '_' and '-'")
-    files = {_safe_name(name): _file(entry) for name, entry in document["files"].items()}
+    files = {safe_name(name): _file(entry) for name, entry in document["files"].items()}
     return Manifest(
         id=model_id,
         name=str(document["name"]),
@@ -211,7 +239,8 @@ def _text_or_null(value: Any, name: str) -> str | None:
     return value
 
 
-def _safe_name(name: str) -> str:
+def safe_name(name: str) -> str:
+    """`name` itself. Raises ValueError for one that would leave the model folder."""
     parts = PurePosixPath(name).parts
     leaves = ".." in parts or name.startswith("/") or bool(set(name) & {"\\", ":"})
     if leaves or not parts or name != "/".join(parts):
@@ -227,13 +256,16 @@ def _variant(entry: Mapping[str, Any], files: Mapping[str, FileEntry]) -> Varian
     for name in entry["files"]:
         if name not in files:
             raise ValueError(f"a variant uses the file {name!r}, which is not listed")
-    canary = entry["canary"]
     return Variant(
         files=tuple(entry["files"]),
         weights_bytes=_count(entry["memory"], "weights_bytes"),
         kv_bytes_per_token=_count(entry["memory"], "kv_bytes_per_token", least=1),
-        canary=Canary(tuple(canary["prompt"]), tuple(canary["expected"])),
+        canary=_canary(entry["canary"]),
     )
+
+
+def _canary(entry: Mapping[str, Any] | None) -> Canary | None:
+    return None if entry is None else Canary(tuple(entry["prompt"]), tuple(entry["expected"]))
 
 
 def _prompt_format(entry: Mapping[str, Any]) -> PromptFormat:

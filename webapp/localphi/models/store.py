@@ -1,6 +1,7 @@
 """The model store: folders under `home/models`, and the demo model that comes with the package.
 
-A model of the user's hides a bundled one of the same id.
+A model of the user's hides a bundled one of the same id. Folders whose name begins with a dot are no models:
+there `pull` gathers what is not whole yet, and `remove` puts what it is about to delete.
 """
 
 from __future__ import annotations
@@ -14,13 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localphi.config import DEMO_MODEL
-from localphi.errors import ModelDamaged, ModelFolderInvalid, ModelNotFound
+from localphi.errors import LocalphiError, ModelDamaged, ModelFolderInvalid, ModelNotFound
+from localphi.models.catalogue import catalogue
 from localphi.models.manifest import MANIFEST_NAME, FileEntry, Manifest, load_manifest
 
 BUNDLED_DIR = Path(__file__).parent / "bundled"
 
+HUB_SCHEME = "hf://"  # how the origin of a pulled model begins
+
 OnBytes = Callable[[int], object]
 _READ_BYTES = 1024 * 1024
+_GRAVE = ".removed-"
 
 
 def _ignore(_: int) -> None:
@@ -56,6 +61,8 @@ class ModelFolder:
             return "Repair it with: pip install --force-reinstall --no-deps localphi"
         if (BUNDLED_DIR / self.id).is_dir():
             return f"Repair it with: localphi models repair {shlex.quote(str(self.path))}"
+        if self.manifest.origin.get("source", "").startswith(HUB_SCHEME):
+            return f"Repair it with: localphi models pull {shlex.quote(self.id)}"
         return "Copy or build the folder again."
 
 
@@ -69,6 +76,7 @@ class ModelStore:
         self, home: Path, bundled_dir: Path = BUNDLED_DIR, pinned: ModelFolder | None = None
     ) -> None:
         self.models_dir = home / "models"
+        self.pulling_dir = self.models_dir / ".pulling"
         self._bundled_dir = bundled_dir
         self._pinned = pinned
 
@@ -110,7 +118,7 @@ class ModelStore:
         for path, _ in self._candidates():
             if path.name == model_id:
                 load_manifest(path)  # raises, with what is wrong
-        raise ModelNotFound(model_id, self._known())
+        raise ModelNotFound(model_id, self._known(), _pull_advice(model_id))
 
     def _open(self, path: Path) -> ModelFolder:
         if not path.is_dir():
@@ -124,7 +132,26 @@ class ModelStore:
     def _candidates(self) -> Iterator[tuple[Path, bool]]:
         for parent, bundled in ((self.models_dir, False), (self._bundled_dir, True)):
             if parent.is_dir():
-                yield from ((path, bundled) for path in sorted(parent.iterdir()) if path.is_dir())
+                paths = (path for path in sorted(parent.iterdir()) if not path.name.startswith("."))
+                yield from ((path, bundled) for path in paths if path.is_dir())
+
+    def remove(self, folder: ModelFolder) -> None:
+        """Delete a model of the store: out of the list at once, then from the disk.
+
+        Raises LocalphiError for a model that belongs to the package or lies outside the store.
+        """
+        if folder.bundled:
+            raise LocalphiError(f"The model '{folder.id}' belongs to the package and cannot be removed.")
+        if folder.path.parent.resolve() != self.models_dir.resolve():
+            raise LocalphiError(f"{folder.path} is not in the store; delete the folder yourself.")
+        for left in self.models_dir.glob(f"{_GRAVE}*"):  # of a removal that was cut short
+            shutil.rmtree(left, ignore_errors=True)
+        if folder.path.is_symlink():
+            folder.path.unlink()
+            return
+        grave = self.models_dir / f"{_GRAVE}{os.getpid()}-{folder.path.name}"
+        os.rename(folder.path, grave)
+        shutil.rmtree(grave)
 
     def repair(self, folder: ModelFolder, on_bytes: OnBytes = _ignore) -> list[str]:
         """Replace damaged files by the bundled ones with the same hash; gives their names.
@@ -164,6 +191,13 @@ def find_damage(
         if problem is not None:
             problems.append(ModelDamaged(folder.id, name, problem, folder.repair_advice))
     return problems
+
+
+def _pull_advice(model_id: str) -> str:
+    """What to do about a model that is not here but in the catalogue; nothing for others."""
+    sources = (source for model in catalogue().models for source in model.sources.values())
+    known = model_id in (source.id for source in sources)
+    return f"Get it with: localphi models pull {model_id}." if known else ""
 
 
 def _problem(path: Path, entry: FileEntry, on_bytes: OnBytes) -> str | None:

@@ -1,0 +1,166 @@
+"""The models that can be pulled: `catalogue.toml`, read once."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from localphi.errors import InvalidRequest, ModelNotFound
+from localphi.models.manifest import DEVICES, PromptFormat, SamplingDefaults
+
+_FILE = Path(__file__).parent / "catalogue.toml"
+_SUFFIXES = {"server-cpu": "", "server-cuda": "-cuda", "webgpu-f16": "-web-f16", "webgpu-f32": "-web-f32"}
+_GREEDY: dict[str, Any] = {"temperature": 0.0, "top_p": 1.0, "top_k": 0}
+# What ONNX Runtime GenAI and tokenizers read; program code and pictures are left where they are.
+_MODEL_FILES = ("*.json", "*.jinja", "*.onnx", "*.onnx.data", "*.onnx_data", "merges.txt", "tokenizer.model")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the files for one device lie on the hub.
+
+    id: of the folder in the store. revision: a commit, None for the newest. about_bytes: None when not known.
+    """
+
+    id: str
+    device: str
+    repo: str
+    folder: str
+    files: tuple[str, ...]
+    revision: str | None
+    about_bytes: int | None
+    kv_value_bytes: int
+    note: str
+
+    @property
+    def address(self) -> str:
+        """The hub's own way to write the place, as it stands in a manifest's origin."""
+        return f"hf://{self.repo}/{self.folder}".rstrip("/")
+
+    def local_name(self, name: str) -> str | None:
+        """The name in the model folder of a file of the repository; None for a file that is not wanted."""
+        path, folder = PurePosixPath(name), PurePosixPath(self.folder)
+        if not path.is_relative_to(folder):
+            return None
+        inside = path.relative_to(folder)
+        return str(inside) if any(_matches(inside, pattern) for pattern in self.files) else None
+
+
+@dataclass(frozen=True)
+class CatalogueModel:
+    id: str
+    name: str
+    about: str
+    family: str
+    license: str
+    context_length: int
+    system_prompt: str | None
+    sampling: SamplingDefaults
+    sources: Mapping[str, Source]
+
+    def source(self, device: str) -> Source:
+        """Where the files for the device are. Raises InvalidRequest, naming the devices there are."""
+        if device not in self.sources:
+            there = ", ".join(self.sources)
+            raise InvalidRequest(
+                f"The catalogue has no files of {self.id} for {device}. There are: {there}.", "--for"
+            )
+        return self.sources[device]
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    models: tuple[CatalogueModel, ...]
+    families: Mapping[str, PromptFormat]
+
+    def find(self, name: str) -> tuple[CatalogueModel, tuple[Source, ...]]:
+        """The model of that name, and its sources that the name can mean.
+
+        name: id of a model, of a folder in the store, or a repository of the hub. Raises ModelNotFound, with
+        the ids that look alike.
+        """
+        wanted = name.lower()
+        for model in self.models:
+            sources = tuple(model.sources.values())
+            meant = [source for source in sources if wanted in (source.id, source.repo.lower())]
+            if wanted == model.id:
+                return model, sources
+            if meant:
+                return model, tuple(meant)
+        raise ModelNotFound(name, tuple(model.id for model in self.models))
+
+    def search(self, text: str) -> list[CatalogueModel]:
+        """The models in whose id, names or description every word of `text` occurs, small and large alike."""
+        words = text.lower().split()
+        return [model for model in self.models if all(word in _searched(model) for word in words)]
+
+
+@cache
+def catalogue() -> Catalogue:
+    """The catalogue that comes with the package."""
+    document = tomllib.loads(_FILE.read_text(encoding="utf-8"))
+    return Catalogue(
+        models=tuple(_model(entry) for entry in document["models"]),
+        families={name: _family(entry) for name, entry in document["families"].items()},
+    )
+
+
+def _model(entry: Mapping[str, Any]) -> CatalogueModel:
+    sources = [_source(entry["id"], variant) for variant in entry["variants"]]
+    return CatalogueModel(
+        id=entry["id"],
+        name=entry["name"],
+        about=entry["about"],
+        family=entry["family"],
+        license=entry["license"],
+        context_length=entry["context_length"],
+        system_prompt=entry.get("system_prompt"),
+        sampling=SamplingDefaults(**(_GREEDY | entry.get("sampling", {}))),
+        sources={source.device: source for source in sources},
+    )
+
+
+def _source(model_id: str, entry: Mapping[str, Any]) -> Source:
+    device = entry["device"]
+    assert device in DEVICES, device
+    return Source(
+        id=model_id + _SUFFIXES[device],
+        device=device,
+        repo=entry["repo"],
+        folder=entry["folder"],
+        files=tuple(entry.get("files", _MODEL_FILES)),
+        revision=entry.get("revision"),
+        about_bytes=round(entry["about_gb"] * 1e9) if "about_gb" in entry else None,
+        kv_value_bytes=entry["kv_value_bytes"],
+        note=entry.get("note", ""),
+    )
+
+
+def _family(entry: Mapping[str, Any]) -> PromptFormat:
+    return PromptFormat(
+        prefix="",
+        roles={role: _pair(pair) for role, pair in entry["roles"].items()},
+        generation=entry["generation"],
+        end=tuple(entry["end"]),
+        control=(),
+        tools=_pair(entry["tools"]) if "tools" in entry else None,
+        tool_call=_pair(entry["tool_call"]) if "tool_call" in entry else None,
+    )
+
+
+def _pair(value: Iterable[str]) -> tuple[str, str]:
+    opening, closing = value
+    return opening, closing
+
+
+def _matches(path: PurePosixPath, pattern: str) -> bool:
+    return len(path.parts) == len(PurePosixPath(pattern).parts) and path.match(pattern)
+
+
+def _searched(model: CatalogueModel) -> str:
+    sources = (f"{source.id} {source.repo} {source.device}" for source in model.sources.values())
+    return " ".join((model.id, model.name, model.about, *sources)).lower()
