@@ -8,6 +8,7 @@ interface GeneratedIds {
   readonly ids: readonly number[];
   readonly text: string;
   readonly cachedTokens: number;
+  readonly firstTokenMs: number;
 }
 
 interface DebugHook {
@@ -40,8 +41,8 @@ export function exposeDebug(engine: Engine): void {
         { signal: new AbortController().signal },
       );
       if (!end.ids) throw new Error(`${end.stats.device} tells no token ids`);
-      const { device, cachedTokens } = end.stats;
-      return { device, cachedTokens, ...end.ids, text };
+      const { device, cachedTokens, firstTokenMs } = end.stats;
+      return { device, cachedTokens, firstTokenMs, ...end.ids, text };
     },
   };
 }
