@@ -226,6 +226,21 @@ def test_greedy_ids_are_those_of_genais_own_search() -> None:
         assert list(answer.ids) == [token for token in wanted if token not in backend._tokenizer.end_ids]
 
 
+@pytest.mark.parametrize("top_logprobs", [None, 0], ids=["chosen by GenAI", "chosen by us"])
+def test_a_conversation_that_outgrows_the_first_rope_factor_goes_on(
+    guided: Pair, top_logprobs: int | None
+) -> None:
+    """From there on all is computed with the second; what was computed with the first is not used again."""
+    request = _ask(["x" * 4075], max_tokens=60, top_logprobs=top_logprobs)
+    before = _prompt_tokens(guided, request)
+    assert before < 4096 < before + 60
+    assert len(_both(guided, request).ids) == 60
+    assert _both(guided, request).cached == 0
+    longer = _ask(["x" * 4075, "y", "z" * 30], max_tokens=4)
+    assert _both(guided, longer).cached >= before
+    assert _both(guided, longer).cached == _prompt_tokens(guided, longer) - 1
+
+
 def test_a_tool_loop_reads_its_tools_once(guided: Pair) -> None:
     request = replace(
         _ask(["What is the weather in Oslo and in Rome? " * 5]),

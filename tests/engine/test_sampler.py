@@ -52,7 +52,8 @@ def test_temperature_sharpens_and_flattens() -> None:
 
 
 def test_a_temperature_close_to_0_is_greedy() -> None:
-    assert _drawn(_sampler(temperature=1e-40), _logits(1, 1.0001, -1e30), 50) == {1: 50}
+    for temperature in (1e-6, 1e-40, 1e-300):
+        assert _drawn(_sampler(temperature=temperature), _logits(1, 1.0001, -1e38), 50) == {1: 50}
 
 
 def test_top_k_keeps_the_k_most_likely() -> None:

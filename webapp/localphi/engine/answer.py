@@ -20,8 +20,9 @@ TokenBytes = Callable[[int], bytes]
 class RunningAnswer:
     """Waits until start() gives it a KV cache; then step() until an event is Finished.
 
-    Without a grammar the token is chosen here, so that one kind of cache serves every request. With one,
-    GenAI chooses, because only it knows what the grammar allows; penalties and bias change the logits before.
+    The token is chosen here, so that one kind of cache serves every request. Two cases are GenAI's: where the
+    most likely token is all that is wanted, because it is a little faster; and where a grammar holds the
+    answer, because only GenAI knows what it allows. Penalties and bias then change the logits before.
     """
 
     def __init__(
@@ -43,6 +44,8 @@ class RunningAnswer:
         self._adjusts = request.sampling.adjusts
         self._sampler = Sampler(request.sampling, ids)
         self._top_logprobs = request.top_logprobs
+        self._wants_logits = self._adjusts or request.top_logprobs is not None
+        self._plain = request.sampling.temperature == 0 and not self._wants_logits
         self._token_bytes = token_bytes
         self._max_tokens = max_tokens
         self._cache: KvCache | None = None
@@ -78,7 +81,7 @@ class RunningAnswer:
         return self._decode()
 
     def _decode(self) -> list[Event]:
-        token, logits = self._guided() if self.setup.grammar else self._free()
+        token, logits = self._by_genai() if self.setup.grammar or self._plain else self._by_us()
         self._sampler.push(token)
         self._produced += 1
         self._last_s = time.perf_counter()
@@ -92,17 +95,17 @@ class RunningAnswer:
             return [*events, *self._finish("length")]
         return events
 
-    def _free(self) -> tuple[int, Logits | None]:
-        """The next token by our own choice, and the model's logits for it."""
+    def _by_us(self) -> tuple[int, Logits | None]:
+        """The next token, and the model's logits for it."""
         if self._chosen is not None:
             self.cache.append([self._chosen])
         logits = self.cache.logits()
         self._chosen = self._sampler.choose(self._sampler.adjusted(logits))
         return self._chosen, logits
 
-    def _guided(self) -> tuple[int, Logits | None]:
-        """The next token by GenAI's choice; the logits only where somebody looks at them."""
-        if not self._adjusts and self._top_logprobs is None:
+    def _by_genai(self) -> tuple[int, Logits | None]:
+        """The next token; the logits only where somebody looks at them."""
+        if not self._wants_logits:
             return self.cache.generate(), None
         logits = self.cache.logits()
         return self.cache.generate(self._sampler.adjusted(logits) if self._adjusts else None), logits

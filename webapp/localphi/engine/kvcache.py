@@ -27,7 +27,7 @@ _Ids = npt.NDArray[np.int32]
 
 @dataclass(frozen=True)
 class Setup:
-    """grammar: Lark text, or None. sampling: how GenAI chooses where there is one; else we choose."""
+    """grammar: Lark text, or None. sampling: how GenAI chooses; without a grammar, always the most likely."""
 
     grammar: str | None = None
     sampling: Sampling = _NO_GRAMMAR
@@ -99,6 +99,8 @@ class KvCache:
     def generate(self, logits: Logits | None = None) -> int:
         """The next token, by the setup's grammar and sampling, from `logits` where they are given."""
         self._count_generated()
+        if self._switch is not None and len(self.ids) == self._switch + 1:
+            self.long = True  # GenAI does what append() does, here and only here
         if logits is not None:
             self._generator.set_logits(logits)
         self._generator.generate_next_token()

@@ -23,7 +23,9 @@ Logits = npt.NDArray[np.float32]
 """Of one token, unnormalised. (V)"""
 _Indices = npt.NDArray[np.intp]
 
-_FIRST_HEAD, _WIDER = 256, 8  # how many of the most likely tokens top_p sorts at first, and how it goes on
+# How far below the most likely token top_p looks, until it has what it wants.
+_DEPTHS = (6.0, 12.0, 24.0, 48.0, math.inf)
+_COLDEST = float(np.finfo(np.float32).tiny)
 
 
 class Sampler:
@@ -61,11 +63,13 @@ class Sampler:
         if self._sampling.temperature == 0:
             return top
         with np.errstate(over="ignore"):  # a temperature close to 0 gives -inf, and that is meant
-            scores = (logits - logits[top]) / np.float32(self._sampling.temperature)
+            scores = (logits - logits[top]) / np.float32(max(self._sampling.temperature, _COLDEST))
         ids = self._candidates(scores)
-        cumulative = np.exp(scores[ids]).cumsum(dtype=np.float64)
+        weights = np.exp(scores if ids is None else scores[ids])
+        cumulative = weights.cumsum(dtype=np.float64)
         drawn = int(np.searchsorted(cumulative, self._random.random() * cumulative[-1], side="right"))
-        return int(ids[min(drawn, len(ids) - 1)])
+        drawn = min(drawn, len(cumulative) - 1)  # rounding
+        return drawn if ids is None else int(ids[drawn])
 
     def push(self, token: int) -> None:
         """Tell which token the answer goes on with; penalties count from the next one."""
@@ -74,16 +78,18 @@ class Sampler:
         if self._sampling.repetition_penalty != 1:
             self._seen.add(token)
 
-    def _candidates(self, scores: Logits) -> _Indices:
-        """Ids among which is drawn. scores: logits ÷ temperature, 0 for the most likely. (V)"""
+    def _candidates(self, scores: Logits) -> _Indices | None:
+        """Ids among which is drawn, None for all. scores: logits ÷ temperature, 0 for the most likely. (V)"""
         sampling = self._sampling
-        ids = np.arange(len(scores))
+        ids: _Indices | None = None
         if 0 < sampling.top_k < len(scores):
-            ids = ids[_largest(scores, sampling.top_k)]
+            ids = _largest(scores, sampling.top_k)
         if sampling.top_p < 1:
-            ids = ids[_nucleus(scores[ids], sampling.top_p)]
+            kept = _nucleus(scores if ids is None else scores[ids], sampling.top_p)
+            ids = kept if ids is None else ids[kept]
         if sampling.min_p > 0:
-            ids = ids[scores[ids] >= min(math.log(sampling.min_p), 0)]
+            likely = (scores if ids is None else scores[ids]) >= math.log(sampling.min_p)
+            ids = np.flatnonzero(likely) if ids is None else ids[likely]
         return ids
 
 
@@ -110,17 +116,16 @@ def _largest(scores: Logits, count: int) -> _Indices:
 
 
 def _nucleus(scores: Logits, mass: float) -> _Indices:
-    """Indices of the fewest tokens that together have `mass` of the probability, most likely first."""
+    """Indices of the fewest tokens that together have `mass` of the probability, most likely first.
+
+    scores: 0 for the most likely token.
+    """
     weights = np.exp(scores)
     wanted = mass * float(weights.sum(dtype=np.float64))
-    head = np.arange(len(scores))
-    size = _FIRST_HEAD
-    while size < len(scores):  # sorting a vocabulary takes longer than all the rest
-        narrow = _largest(scores, size)
-        if float(weights[narrow].sum(dtype=np.float64)) >= wanted:
-            head = narrow
+    for depth in _DEPTHS:  # sorting a vocabulary takes longer than all the rest
+        head = np.flatnonzero(scores >= -depth)
+        if float(weights[head].sum(dtype=np.float64)) >= wanted:
             break
-        size *= _WIDER
     order = head[np.argsort(-scores[head], kind="stable")]
     cumulative = weights[order].cumsum(dtype=np.float64)
     return order[: int(np.searchsorted(cumulative, wanted)) + 1]
