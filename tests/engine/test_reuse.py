@@ -149,8 +149,8 @@ def test_a_cancelled_answer_leaves_a_cache_that_is_right(pair: Pair, steps: int)
         pair.warm.step()
     pair.warm.cancel(1)
     assert not pair.warm.busy
-    assert _both(pair, request).cached >= PREFILL_CHUNK
-    assert _both(pair, _ask([LONG, "Well", "More."])).cached >= PREFILL_CHUNK
+    assert _both(pair, request).cached >= PREFILL_CHUNK - 1
+    assert _both(pair, _ask([LONG, "Well", "More."])).cached >= PREFILL_CHUNK - 1
 
 
 def test_an_answer_that_a_stop_string_ended_leaves_a_cache_that_is_right(pair: Pair) -> None:
@@ -254,6 +254,18 @@ def test_a_tool_loop_reads_its_tools_once(guided: Pair) -> None:
     result = Message("tool", "snow", tool_call_id="call_1")
     turns = (*request.messages, Message("assistant", "", (call,)), result)
     assert _both(guided, replace(request, messages=turns)).cached >= before
+
+
+def test_the_next_turn_of_a_guided_conversation_begins_its_grammar_anew(guided: Pair) -> None:
+    """Also where the prompt begins with all that is in the cache; GenAI does not rewind to its own length."""
+    held = JsonFormat('{"enum": ["apple", "pear"]}')
+    texts = ["Which fruit? " * 5]
+    for _ in range(3):
+        before = _prompt_tokens(guided, _ask(texts, answer_format=held))
+        answer = _both(guided, _ask(texts, answer_format=held))
+        texts += [answer.text, "Another one?"]
+        assert answer.end.reason == "stop"
+        assert _both(guided, _ask(texts, answer_format=held, max_tokens=30)).cached >= before
 
 
 def test_another_grammar_or_seed_reads_all_anew(guided: Pair) -> None:

@@ -127,7 +127,7 @@ class KvCaches:
         self._make = make
         self._switch = switch
         self._lent: list[KvCache] = []
-        self._kept: list[tuple[KvCache, _Ids]] = []  # with their ids; the least recently used first
+        self._kept: list[tuple[KvCache, _Ids]] = []  # with what can be shared; the least recently used first
 
     def lend(self, prompt: Sequence[int], size: int, setup: Setup) -> tuple[KvCache, int] | None:
         """A cache with room for `size` tokens, and how many of the prompt's it shares: rewind it to those.
@@ -142,10 +142,15 @@ class KvCaches:
         return cache, shared
 
     def give_back(self, cache: KvCache) -> None:
-        """Keep it for a later request, if one could use it."""
+        """Keep it for a later request, if one could use it.
+
+        All but its last token can be shared: asked to rewind to its own length, GenAI does nothing, and a
+        grammar would stay where it is.
+        """
         self._lent.remove(cache)
-        if cache.ids and cache.setup.reusable:
-            self._kept.append((cache, np.asarray(cache.ids, np.int32)))
+        held = np.asarray(cache.ids[:-1], np.int32)
+        if len(held) and cache.setup.reusable:
+            self._kept.append((cache, held))
             del self._kept[:-MAX_KEPT]
 
     def discard(self, cache: KvCache) -> None:
