@@ -15,6 +15,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -52,14 +53,18 @@ def cost_us(work: Callable[[], object]) -> float:
     return (time.thread_time() - start) / CALLS * 1e6
 
 
+def choose(sampler: Sampler, logits: Logits) -> int:
+    return sampler.choose(sampler.adjusted(logits))
+
+
 def works(logits: Logits) -> dict[str, Callable[[], object]]:
     table: dict[str, Callable[[], object]] = {}
     for name, sampling in WAYS.items():
         sampler = Sampler(sampling, PROMPT)
         for token in range(500):
             sampler.push(token)
-        table[name] = lambda sampler=sampler: sampler.choose(sampler.adjusted(logits))  # type: ignore[misc]
-    table["20 log probabilities"] = lambda: log_probabilities(logits, 7, 20)
+        table[name] = partial(choose, sampler, logits)
+    table["20 log probabilities"] = partial(log_probabilities, logits, 7, 20)
     return table
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from localphi.chat import (
     Finished,
     JsonFormat,
     Message,
+    Role,
     Sampling,
     Tool,
     ToolCall,
@@ -86,13 +88,14 @@ def _run(backend: GeneratorBackend, request: ChatRequest) -> Answered:
     events: list[Event] = []
     while backend.busy:
         events += [event for _, event in backend.step()]
-    assert isinstance(events[-1], Finished), events[-1]
+    end = events[-1]
+    assert isinstance(end, Finished), end
     chunks = [event for event in events if isinstance(event, Chunk)]
     return Answered(
         "".join(chunk.text for chunk in chunks),
         tuple(token for chunk in chunks for token in chunk.token_ids),
         "".join(event.text for event in events if isinstance(event, CallArguments)),
-        events[-1],
+        end,
     )
 
 
@@ -104,11 +107,11 @@ def _both(pair: Pair, request: ChatRequest) -> Answered:
     return warm
 
 
-def _ask(texts: Sequence[str], **options: object) -> ChatRequest:
+def _ask(texts: Sequence[str], **options: Any) -> ChatRequest:
     """texts: of the user and the assistant in turn."""
-    roles = ("user", "assistant")
-    messages = tuple(Message(roles[place % 2], text) for place, text in enumerate(texts))  # type: ignore[arg-type]
-    return replace(ChatRequest(messages, max_tokens=40), **options)  # type: ignore[arg-type]
+    roles: tuple[Role, Role] = ("user", "assistant")
+    messages = tuple(Message(roles[place % 2], text) for place, text in enumerate(texts))
+    return replace(ChatRequest(messages, max_tokens=40), **options)
 
 
 def _prompt_tokens(pair: Pair, request: ChatRequest) -> int:

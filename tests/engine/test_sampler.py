@@ -25,7 +25,8 @@ def _of(*probabilities: float) -> Logits:
 
 
 def _sampler(prompt: tuple[int, ...] = (), **options: Any) -> Sampler:
-    return Sampler(Sampling(**{"temperature": 1.0, "seed": 7, **options}), prompt)
+    fields: dict[str, Any] = {"temperature": 1.0, "seed": 7, **options}
+    return Sampler(Sampling(**fields), prompt)
 
 
 def _drawn(sampler: Sampler, logits: Logits, times: int = 2000) -> Counter[int]:

@@ -165,7 +165,8 @@ class KvCaches:
         """
         long = self._switch is not None and len(prompt) > self._switch
         wanted = np.asarray(prompt[:-1], np.int32)
-        best, most = None, 0
+        best: tuple[KvCache, _Ids] | None = None
+        most = 0
         for entry in self._kept:
             cache, held = entry
             if cache.setup == setup and cache.size >= size and cache.long == long:
