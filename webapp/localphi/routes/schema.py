@@ -200,7 +200,7 @@ def _logit_bias(fields: Body) -> tuple[tuple[int, float], ...]:
 def _bias(token: str, biases: Body) -> tuple[int, float]:
     if not token.isdecimal() or len(token) > MAX_TOKEN_DIGITS or str(int(token)) != token:
         raise InvalidRequest(
-            f"'logit_bias' must name token ids, whole numbers from 0, but names {kind(token)}.", "logit_bias"
+            f"'logit_bias' must name token ids, whole numbers from 0, but names {token[:20]!r}.", "logit_bias"
         )
     if biases[token] is None:
         raise wrong("logit_bias", "an object of token ids and numbers", biases)
