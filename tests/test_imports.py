@@ -33,6 +33,7 @@ ONLY_IN = {
     "waitress": {"server"},
     "click": {"cli", "toolchain"},
     "onnxruntime_genai": {"engine", "toolchain"},
+    "numpy": {"engine", "toolchain"},
     "torch": {"toolchain"},
     "transformers": {"toolchain"},
     "onnx": {"toolchain"},

@@ -178,8 +178,8 @@ async def test_unknown_model_is_refused_with_everything_the_server_says(echo_url
 
 async def test_what_the_server_cannot_honour_is_refused_by_name(echo_url: str) -> None:
     with pytest.raises(RequestRefused) as refused:
-        await LocalphiClient(echo_url).chat(HELLO, Options(extra={"frequency_penalty": 0.5}))
-    assert (refused.value.status, refused.value.param) == (400, "frequency_penalty")
+        await LocalphiClient(echo_url).chat(HELLO, Options(extra={"min_tokens": 5}))
+    assert (refused.value.status, refused.value.param) == (400, "min_tokens")
     assert refused.value.code == "unsupported_parameter"
 
 

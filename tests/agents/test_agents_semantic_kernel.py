@@ -145,8 +145,8 @@ def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
 
 
 async def test_a_setting_that_the_server_cannot_honour_is_refused_by_name(echo_url: str) -> None:
-    settings = PromptExecutionSettings(frequency_penalty=0.5)
-    with pytest.raises(ServiceInvalidRequestError, match="'frequency_penalty' is not supported"):
+    settings = PromptExecutionSettings(min_tokens=5)
+    with pytest.raises(ServiceInvalidRequestError, match="'min_tokens' is not supported"):
         await PhiChatCompletion(base_url=echo_url).get_chat_message_content(asked("hi"), settings)
 
 

@@ -7,7 +7,8 @@ Compared side by side in one run, in turn, so that a busy machine slows all of t
 
     engine   the engine client, without HTTP
     http     POST /v1/chat/completions, streaming
-    1 thread the same, the model computing with one thread (GenAI's own default is half of the cores)
+    again    the same question once more, of which only the answer must be computed
+    1 thread as http, the model computing with one thread (GenAI's own default is half of the cores)
 
     python tests/bench/bench_server.py [--rounds 8]
 """
@@ -15,6 +16,7 @@ Compared side by side in one run, in turn, so that a busy machine slows all of t
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import platform
 import statistics
@@ -36,20 +38,26 @@ from serving import LiveServer, serving
 
 TOKENS = 128
 PROMPT = "Tell me everything about localphi. " * 24
+NUMBERS = itertools.count(1)
 Times = Iterator[float]  # the moment of each piece, in seconds of one clock
+
+
+def new_prompt() -> str:
+    """One that begins like no other, so that nothing of it is computed already."""
+    return f"{next(NUMBERS)}. {PROMPT}"
 
 
 def by_engine(server: LiveServer) -> Times:
     sampling = Sampling(temperature=2.0, seed=1)  # greedy answers end too soon to be measured
-    request = ChatRequest((Message("user", PROMPT),), sampling, TOKENS)
+    request = ChatRequest((Message("user", new_prompt()),), sampling, TOKENS)
     with server.engines.get(DEMO_MODEL).submit(request) as answer:
         for item in answer:
             if isinstance(item, Chunk):
                 yield time.perf_counter()
 
 
-def by_http(client: httpx.Client, server: LiveServer) -> Times:
-    messages = [{"role": "user", "content": PROMPT}]
+def by_http(client: httpx.Client, server: LiveServer, prompt: str) -> Times:
+    messages = [{"role": "user", "content": prompt}]
     body = {"messages": messages, "stream": True, "max_tokens": TOKENS, "temperature": 2, "seed": 1}
     with client.stream("POST", server.url + "/v1/chat/completions", json=body) as response:
         for line in response.iter_lines():
@@ -77,8 +85,9 @@ def main() -> None:
         client = stack.enter_context(httpx.Client(timeout=120, trust_env=False))
         ways: dict[str, Callable[[], Times]] = {
             "engine": lambda: by_engine(all_cores),
-            "http": lambda: by_http(client, all_cores),
-            "http, 1 thread": lambda: by_http(client, one_core),
+            "http": lambda: by_http(client, all_cores, new_prompt()),
+            "http, again": lambda: by_http(client, all_cores, PROMPT),
+            "http, 1 thread": lambda: by_http(client, one_core, new_prompt()),
         }
         for answer in ways.values():
             measure(answer)  # the first one loads the model

@@ -8,13 +8,14 @@ import pytest
 
 from localphi.chat import ChatRequest, Chunk, Finished, Message, Sampling, Tool
 from localphi.config import disable_telemetry
+from localphi.engine.answer import PREFILL_CHUNK
 from localphi.errors import ContextLengthExceeded
 from localphi.models.manifest import load_manifest
 from serving import DEMO
 
 disable_telemetry()
 
-from localphi.engine.generator import PREFILL_CHUNK, GeneratorBackend  # noqa: E402  telemetry goes off first
+from localphi.engine.generator import GeneratorBackend  # noqa: E402  telemetry goes off first
 
 QUESTION = ChatRequest((Message("user", "What is localphi?"),), max_tokens=40)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from typing import Any
 
@@ -75,3 +76,19 @@ def test_a_stream_gives_the_same_text_and_never_half_a_character(
     pieces = [stream.decode(token) for token in case["ids"]]
     assert "".join(pieces) == case["decoded"]
     assert not any("\ufffd" in piece for piece in pieces)
+
+
+@pytest.mark.parametrize(
+    ("name", "case"), CASES, ids=lambda value: value if isinstance(value, str) else repr(value["text"])
+)
+def test_the_bytes_of_the_tokens_are_the_text(
+    tokenizers: dict[str, PhiTokenizer], name: str, case: dict[str, Any]
+) -> None:
+    tokenizer = _tokenizer(tokenizers, name)
+    joined = b"".join(tokenizer.token_bytes(token) for token in case["ids"])
+    shown = re.sub(r"<\|(user|end|assistant)\|>", "", joined.decode())  # decoders leave control tokens out
+    assert tokenizer.strip(shown) == case["decoded"]
+
+
+def test_an_id_beyond_the_tokenizer_has_no_bytes(tokenizers: dict[str, PhiTokenizer]) -> None:
+    assert _tokenizer(tokenizers, "localphi-demo").token_bytes(10**6) == b""

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from flask.testing import FlaskClient
 
+from localphi.chat import Sampling
 from localphi.models.manifest import load_manifest
 from localphi.routes.schema import parse_body
 from serving import DEMO, LiveServer
@@ -60,6 +61,30 @@ def test_a_body_that_is_no_json_object_is_refused(client: FlaskClient, data: byt
         ({"top_p": 1.5}, "top_p"),
         ({"top_k": -1}, "top_k"),
         ({"seed": 2**31}, "seed"),
+        ({"min_p": -0.1}, "min_p"),
+        ({"min_p": 1.1}, "min_p"),
+        ({"presence_penalty": 2.1}, "presence_penalty"),
+        ({"presence_penalty": False}, "presence_penalty"),
+        ({"frequency_penalty": -3}, "frequency_penalty"),
+        ({"frequency_penalty": float("nan")}, "frequency_penalty"),
+        ({"repetition_penalty": 0}, "repetition_penalty"),
+        ({"repetition_penalty": 11}, "repetition_penalty"),
+        ({"logprobs": 5}, "logprobs"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+        ({"logprobs": True, "top_logprobs": -1}, "top_logprobs"),
+        ({"top_logprobs": 3}, "top_logprobs"),
+        ({"logprobs": False, "top_logprobs": 3}, "top_logprobs"),
+        ({"logit_bias": [1]}, "logit_bias"),
+        ({"logit_bias": {"x": 1}}, "logit_bias"),
+        ({"logit_bias": {"-1": 1}}, "logit_bias"),
+        ({"logit_bias": {"1.5": 1}}, "logit_bias"),
+        ({"logit_bias": {"07": 1}}, "logit_bias"),
+        ({"logit_bias": {"٣": 1}}, "logit_bias"),
+        ({"logit_bias": {"9" * 5000: 1}}, "logit_bias"),
+        ({"logit_bias": {"7": 101}}, "logit_bias"),
+        ({"logit_bias": {"7": "much"}}, "logit_bias"),
+        ({"logit_bias": {"7": None}}, "logit_bias"),
+        ({"logit_bias": {str(token): 1 for token in range(1025)}}, "logit_bias"),
         ({"stop": 3}, "stop"),
         ({"stop": [""]}, "stop"),
         ({"stop": ["x"] * 17}, "stop"),
@@ -79,15 +104,9 @@ def test_a_wrong_field_is_named(client: FlaskClient, fields: dict[str, Any], par
     ("name", "value"),
     [
         ("functions", [{"name": "f"}]),
-        ("logprobs", True),
-        ("logit_bias", {"1": 2}),
-        ("presence_penalty", 0.5),
-        ("frequency_penalty", 0.5),
         ("n", 2),
         ("n", True),
-        ("presence_penalty", False),
-        ("repetition_penalty", 1.1),
-        ("min_p", 0.1),
+        ("min_tokens", 1),
         ("modalities", ["audio"]),
         ("function_call", {"name": "f"}),
     ],
@@ -98,7 +117,7 @@ def test_what_no_backend_can_do_is_refused_by_name(client: FlaskClient, name: st
 
 
 def test_unused_and_unknown_fields_are_fine(client: FlaskClient) -> None:
-    extra = {"n": 1, "tools": [], "logprobs": False, "presence_penalty": 0.0, "user": "me", "whatever": 1}
+    extra = {"n": 1, "tools": [], "logprobs": False, "top_logprobs": 0, "user": "me", "whatever": 1}
     response = client.post(URL, json={"messages": HELLO, **extra})
     assert response.status_code == 200
 
@@ -139,3 +158,21 @@ def test_top_k_0_means_no_limit_whatever_the_model_prefers() -> None:
     body = {"messages": HELLO}
     assert parse_body(json.dumps(body).encode()).to_request(choosy).sampling.top_k == 40
     assert parse_body(json.dumps({**body, "top_k": 0}).encode()).to_request(choosy).sampling.top_k == 0
+
+
+def test_how_a_token_is_chosen_reaches_the_engine() -> None:
+    fields = {
+        "temperature": 0.5,
+        "min_p": 0.1,
+        "repetition_penalty": 1.1,
+        "presence_penalty": -2,
+        "frequency_penalty": 2,
+        "logit_bias": {"7": -100, "0": 0.5},
+        "logprobs": True,
+    }
+    asked = parse_body(json.dumps({"messages": HELLO, **fields}).encode()).to_request(load_manifest(DEMO))
+    assert asked.sampling == Sampling(0.5, 1.0, 0, None, 0.1, 1.1, -2, 2, ((7, -100.0), (0, 0.5)))
+    assert asked.top_logprobs == 0
+    plain = parse_body(json.dumps({"messages": HELLO}).encode()).to_request(load_manifest(DEMO))
+    assert not plain.sampling.adjusts
+    assert plain.top_logprobs is None

@@ -142,7 +142,15 @@ def test_the_official_client_reads_a_whole_answer_and_a_stream(demo_server: Live
         )
         chunks = list(stream)
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == text
-    assert chunks[-1].usage == whole.usage
+    streamed = chunks[-1].usage
+    assert whole.usage is not None
+    assert streamed is not None
+    assert streamed.completion_tokens == whole.usage.completion_tokens
+    assert streamed.prompt_tokens == whole.usage.prompt_tokens
+    assert streamed.prompt_tokens_details is not None
+    assert streamed.prompt_tokens_details.cached_tokens == streamed.prompt_tokens - 1, (
+        "the prompt was the same"
+    )
 
 
 def test_the_speed_of_decoding_comes_with_the_usage(demo_server: LiveServer) -> None:

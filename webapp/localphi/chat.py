@@ -58,18 +58,37 @@ class JsonFormat:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a token is chosen from the logits. temperature 0 means argmax; top_k 0 means no limit."""
+    """How a token is chosen from the logits. temperature 0 means argmax; top_k 0 means no limit.
+
+    min_p: tokens less likely than this part of the most likely one are out.
+    repetition_penalty: logits of tokens in prompt or answer are divided by it (multiplied below 0); 1 is off.
+    presence_penalty: taken from the logits of tokens in the answer; frequency_penalty: once for each time.
+    logit_bias: token ids, each once, with what is added to their logits.
+    """
 
     temperature: float = 0.0
     top_p: float = 1.0
     top_k: int = 0
     seed: int | None = None
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
+
+    @property
+    def adjusts(self) -> bool:
+        """Whether logits are changed before a token is chosen."""
+        penalties = (self.repetition_penalty, self.presence_penalty, self.frequency_penalty)
+        return penalties != (1.0, 0.0, 0.0) or bool(self.logit_bias)
 
 
 @dataclass(frozen=True)
 class ChatRequest:
     """One question to one model. max_tokens None means: up to the end of the context.
 
+    top_logprobs: how many of the most likely tokens are told beside the log probability of each token of the
+    answer; 0 tells that alone, None nothing.
     guided: a grammar holds the answer to the tools and the format. False leaves both to the model, which then
     only finds them in its prompt; calls are still read where they can be.
     """
@@ -83,6 +102,7 @@ class ChatRequest:
     parallel_tool_calls: bool = True
     answer_format: JsonFormat | None = None
     guided: bool = True
+    top_logprobs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -90,11 +110,13 @@ class Usage:
     """Token counts of one answer. completion_tokens includes the token that ended it.
 
     decode_s: seconds from the first token to the last, 0 where nobody measured.
+    cached_tokens: tokens of the prompt that need not be computed again, None where nothing is ever kept.
     """
 
     prompt_tokens: int
     completion_tokens: int
     decode_s: float = field(default=0.0, compare=False)
+    cached_tokens: int | None = field(default=None, compare=False)
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -105,11 +127,34 @@ class Usage:
 
 
 @dataclass(frozen=True)
+class TokenLogprob:
+    """A token, and the natural logarithm of the probability that the model itself gives it.
+
+    That is softmax of the logits as they come: before penalties, bias, temperature, filters and grammar.
+    data: the token's bytes, perhaps a part of a character; empty for an id that stands for nothing.
+    """
+
+    data: bytes
+    logprob: float
+
+
+@dataclass(frozen=True)
+class AnswerLogprob(TokenLogprob):
+    """top: the most likely tokens in its place, best first."""
+
+    top: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True)
 class Chunk:
-    """A piece of the answer. `text` may be empty while a character is still incomplete."""
+    """A piece of the answer. `text` may be empty while a character is still incomplete.
+
+    logprobs: one for each token id where they were asked for, else empty.
+    """
 
     text: str
     token_ids: tuple[int, ...]
+    logprobs: tuple[AnswerLogprob, ...] = ()
 
 
 @dataclass(frozen=True)

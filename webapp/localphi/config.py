@@ -62,7 +62,8 @@ class Settings:
     model: id in the store, or path of a model folder; answers requests that name no model.
     max_requests: requests the server may hold, running and waiting; more are answered 429.
     max_active: requests a model works on at the same time.
-    kv_budget_bytes: memory that the KV caches of one model may take together. Bounds the context, too.
+    kv_budget_bytes: memory that the KV caches of one model may take together, those of answers at work and
+    those kept for the turns that follow. Bounds the context, too.
     """
 
     home: Path = field(default_factory=_default_home)

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from localphi.chat import ChatRequest, Chunk, Finished, Usage
+from localphi.chat import AnswerLogprob, ChatRequest, Chunk, Finished, TokenLogprob, Usage
 from localphi.engine.base import Admitted, Event
 from localphi.engine.stops import StopMatcher
 from localphi.errors import ContextLengthExceeded, UnsupportedParameter
@@ -21,6 +21,7 @@ class _Echo:
     stops: StopMatcher
     prompt_tokens: int
     max_tokens: int
+    top_logprobs: int | None
     done: int = 0
 
 
@@ -46,7 +47,8 @@ class EchoBackend:
             raise ContextLengthExceeded(prompt_tokens, self._context_length)
         words = deque(request.messages[-1].content.split(" "))
         max_tokens = min(request.max_tokens or room, room)
-        self._queue.append(_Echo(request_id, words, StopMatcher(request.stop), prompt_tokens, max_tokens))
+        stops = StopMatcher(request.stop)
+        self._queue.append(_Echo(request_id, words, stops, prompt_tokens, max_tokens, request.top_logprobs))
         return Admitted(prompt_tokens)
 
     def step(self) -> Sequence[tuple[int, Event]]:
@@ -57,8 +59,9 @@ class EchoBackend:
             return self._finish(echo, "stop")
         word = echo.words.popleft()
         echo.done += 1
-        text = echo.stops.push(word + (" " if echo.words else ""))
-        chunk = (echo.request_id, Chunk(text, (len(word),)))
+        said = word + (" " if echo.words else "")
+        logprobs = _certain(said, echo.top_logprobs)
+        chunk = (echo.request_id, Chunk(echo.stops.push(said), (len(word),), logprobs))
         if echo.stops.matched:
             return [chunk, *self._finish(echo, "stop")]
         self._queue.append(echo)
@@ -72,3 +75,11 @@ class EchoBackend:
 
     def cancel(self, request_id: int) -> None:
         self._queue = deque(echo for echo in self._queue if echo.request_id != request_id)
+
+
+def _certain(word: str, top_logprobs: int | None) -> tuple[AnswerLogprob, ...]:
+    """An echo has no choice, so its word has the probability 1."""
+    if top_logprobs is None:
+        return ()
+    data = word.encode("utf-8", "replace")
+    return (AnswerLogprob(data, 0.0, (TokenLogprob(data, 0.0),)[:top_logprobs]),)

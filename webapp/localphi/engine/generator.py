@@ -1,13 +1,12 @@
-"""The generator backend: any ORT GenAI folder, one `Generator` per request, one token each in turn.
+"""The generator backend: any ORT GenAI folder, one `Generator` per answer at work, one token each in turn.
 
-Prefill goes in chunks, so that a long prompt
-keeps neither a cancel nor the other answers waiting for more than one chunk.
+Prefill goes in chunks, so that a long prompt keeps neither a cancel nor the other answers waiting for more
+than one chunk. The generators of finished answers are kept for requests that begin alike (`kvcache.py`).
 """
 
 from __future__ import annotations
 
 import json
-import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +15,8 @@ from typing import Any
 
 import onnxruntime_genai as og
 
-from localphi.chat import ChatRequest, Chunk, Finished, FinishReason, Usage
+from localphi.chat import ChatRequest, Finished, Sampling
+from localphi.engine.answer import RunningAnswer
 from localphi.engine.base import Admitted, Event, Failed
 from localphi.engine.calls import (
     AnswerReader,
@@ -24,115 +24,24 @@ from localphi.engine.calls import (
     GuidedList,
     MarkedReader,
     Markers,
-    Piece,
     TextReader,
     UnmarkedReader,
 )
 from localphi.engine.grammar import check_grammar, grammar_for, may_call
+from localphi.engine.kvcache import KvCaches, Setup
 from localphi.engine.prompt import render
-from localphi.engine.stops import StopMatcher
 from localphi.engine.tokenizer import PhiTokenizer
-from localphi.errors import ContextLengthExceeded, EngineFailed
+from localphi.errors import ContextLengthExceeded, EngineFailed, InvalidRequest, UnsupportedParameter
 from localphi.models.manifest import Manifest, PromptFormat
 
-PREFILL_CHUNK = 256
 _SHORTEST = 8  # tokens of a generator that is made only to compile its grammar
-
-
-class _Answer:
-    """One request at work: prefill first, then a token at each step."""
-
-    def __init__(
-        self,
-        model: Any,
-        ids: list[int],
-        *,
-        request: ChatRequest,
-        grammar: str | None,
-        reader: AnswerReader,
-        end_ids: frozenset[int],
-        max_tokens: int,
-    ) -> None:
-        self._model = model
-        self._ids = ids
-        self._end_ids = end_ids
-        self._reader = reader
-        self._grammar = grammar
-        self._stops = StopMatcher(request.stop)
-        self._sampling = request.sampling
-        self._max_tokens = max_tokens
-        self._generator: Any = None
-        self._prefilled = 0
-        self._produced = 0
-        self._first_s = self._last_s = 0.0
-
-    @property
-    def kv_tokens(self) -> int:
-        """Tokens its KV cache has room for; GenAI allocates all of them at the start."""
-        return len(self._ids) + self._max_tokens
-
-    def step(self) -> list[Event]:
-        if self._prefilled < len(self._ids):
-            self._prefill()
-            return []
-        return self._decode()
-
-    def _prefill(self) -> None:
-        if self._generator is None:
-            self._generator = og.Generator(self._model, self._search())
-        chunk = self._ids[self._prefilled : self._prefilled + PREFILL_CHUNK]
-        self._generator.append_tokens(chunk)
-        self._prefilled += len(chunk)
-
-    def _search(self) -> Any:
-        sampling = self._sampling
-        options: dict[str, Any] = {"max_length": self.kv_tokens, "do_sample": sampling.temperature > 0}
-        if sampling.temperature > 0:
-            options |= {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k}
-            if sampling.seed is not None:
-                options["random_seed"] = sampling.seed
-        params = og.GeneratorParams(self._model)
-        params.set_search_options(**options)
-        if self._grammar:
-            params.set_guidance("lark_grammar", self._grammar)
-        return params
-
-    def _decode(self) -> list[Event]:
-        self._generator.generate_next_token()
-        token = int(self._generator.get_next_tokens()[0])
-        self._produced += 1
-        self._last_s = time.perf_counter()
-        self._first_s = self._first_s or self._last_s
-        if token in self._end_ids:
-            return self._finish("stop")
-        events = self._events(self._reader.push(token), (token,))
-        if self._stops.matched or self._reader.over:
-            return [*events, *self._finish("stop")]
-        if self._produced == self._max_tokens:
-            return [*events, *self._finish("length")]
-        return events
-
-    def _events(self, pieces: Sequence[Piece], token_ids: tuple[int, ...]) -> list[Event]:
-        """The text of the pieces, stop strings taken out, and the calls behind it."""
-        text = self._stops.push("".join(piece for piece in pieces if isinstance(piece, str)))
-        calls: list[Event] = [piece for piece in pieces if not isinstance(piece, str)]
-        if calls:  # no text comes after a call, so nothing held back can become a stop string
-            text += self._stops.flush()
-        return [Chunk(text, token_ids), *calls]
-
-    def _finish(self, reason: FinishReason) -> list[Event]:
-        last = [] if self._stops.matched else self._events(self._reader.finish(), ())
-        last.append(Chunk(self._stops.flush(), ()))
-        if reason == "stop" and self._reader.calls:
-            reason = "tool_calls"
-        usage = Usage(len(self._ids), self._produced, self._last_s - self._first_s)
-        return [*(event for event in last if event != Chunk("", ())), Finished(reason, usage)]
+_ROPE_SWITCH = {"phi3": 4096, "phimoe": 4096, "phi3small": 8192}
 
 
 class GeneratorBackend:
     """Serves `max_active` answers at a time, the others wait in order.
 
-    kv_budget_bytes: what the KV caches of all answers at work may take. Bounds the context, too.
+    kv_budget_bytes: what the KV caches of all answers, at work and kept, may take. Bounds the context, too.
     """
 
     def __init__(
@@ -143,56 +52,92 @@ class GeneratorBackend:
         config.overlay(json.dumps({"model": {"decoder": options}}))
         self._model = og.Model(config)
         self._tokenizer = PhiTokenizer(folder)
-        self._vocabulary = _vocabulary(folder)
+        settings = json.loads((folder / "genai_config.json").read_text(encoding="utf-8"))["model"]
+        self._vocabulary = int(settings["vocab_size"])
         self._markers = _markers(self._tokenizer, manifest.prompt_format)
         self._manifest = manifest
         self._max_active = max_active
         variant = manifest.server_variant
         if variant is None:
             raise EngineFailed(f"The model '{manifest.id}' has no files for the server.")
-        self._kv_tokens = kv_budget_bytes // variant.kv_bytes_per_token
-        self._context_length = min(manifest.context_length, self._kv_tokens)
-        self._active: deque[tuple[int, _Answer]] = deque()
-        self._waiting: deque[tuple[int, _Answer]] = deque()
+        kv_tokens = kv_budget_bytes // variant.kv_bytes_per_token
+        self._context_length = min(manifest.context_length, kv_tokens)
+        self._switch = _rope_switch(settings)
+        self._caches = KvCaches(kv_tokens, self._context_length, self._make_generator, self._switch)
+        self._active: deque[tuple[int, RunningAnswer]] = deque()
+        self._waiting: deque[tuple[int, RunningAnswer]] = deque()
 
     @property
     def busy(self) -> bool:
         return bool(self._active or self._waiting)
 
     def submit(self, request_id: int, request: ChatRequest) -> Admitted:
+        sampling = replace(request.sampling, top_k=min(request.sampling.top_k, self._vocabulary))
+        request = replace(request, sampling=sampling)
+        self._check_bias(request)
         grammar = self._grammar(request)
         ids = self._encode(request)
-        room = self._context_length - len(ids)
+        room = self._room(len(ids), grammar)
         if room < 1:
             raise ContextLengthExceeded(len(ids), self._context_length)
-        max_tokens = min(request.max_tokens or room, room)
-        sampling = replace(request.sampling, top_k=min(request.sampling.top_k, self._vocabulary))
-        asked = replace(request, sampling=sampling)
-        answer = _Answer(
-            self._model,
+        answer = RunningAnswer(
             ids,
-            request=asked,
-            grammar=grammar,
+            request=request,
+            setup=_setup(grammar, sampling),
             reader=self._reader(request),
             end_ids=self._tokenizer.end_ids,
-            max_tokens=max_tokens,
+            token_bytes=self._tokenizer.token_bytes,
+            max_tokens=min(request.max_tokens or room, room),
         )
         self._waiting.append((request_id, answer))
         return Admitted(len(ids))
+
+    def _check_bias(self, request: ChatRequest) -> None:
+        for token, _ in request.sampling.logit_bias:
+            if token >= self._vocabulary:
+                raise InvalidRequest(
+                    f"'logit_bias' names the token {token}, but the last token of this model is "
+                    f"{self._vocabulary - 1}.",
+                    "logit_bias",
+                )
+
+    def _room(self, prompt_tokens: int, grammar: str | None) -> int:
+        """How many tokens an answer may have.
+
+        GenAI 0.18 begins a grammar anew where it changes to a model's second rope factor, in the middle of
+        the answer; a guided answer ends there instead, as with `max_tokens`. Goes when GenAI is cured.
+        """
+        end = self._context_length
+        if grammar and self._switch is not None and prompt_tokens <= self._switch:
+            end = min(end, self._switch + 1)  # its last token is chosen before the change
+        return end - prompt_tokens
 
     def _grammar(self, request: ChatRequest) -> str | None:
         """The grammar of the answer, compiled once already, so that a bad one fails now."""
         control = (*self._manifest.prompt_format.control, *(self._manifest.prompt_format.tool_call or ()))
         grammar = grammar_for(request, self._markers, control, self._tokenizer.end_ids)
+        if grammar and request.sampling.min_p > 0 and request.sampling.temperature > 0:
+            held = "tools" if request.tools else "response_format"
+            raise UnsupportedParameter("min_p", f"Leave it out together with '{held}', or use 'top_p'.")
         if grammar:
             check_grammar(request, self._markers, grammar, self._compile)
         return grammar
 
     def _compile(self, grammar: str) -> None:
+        self._make_generator(Setup(grammar), _SHORTEST)
+
+    def _make_generator(self, setup: Setup, size: int) -> Any:
+        sampling = setup.sampling
+        options: dict[str, Any] = {"max_length": size, "do_sample": sampling.temperature > 0}
+        if sampling.temperature > 0:
+            options |= {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k}
+            if sampling.seed is not None:
+                options["random_seed"] = sampling.seed
         params = og.GeneratorParams(self._model)
-        params.set_search_options(max_length=_SHORTEST)
-        params.set_guidance("lark_grammar", grammar)
-        og.Generator(self._model, params)
+        params.set_search_options(**options)
+        if setup.grammar:
+            params.set_guidance("lark_grammar", setup.grammar)
+        return og.Generator(self._model, params)
 
     def _reader(self, request: ChatRequest) -> AnswerReader:
         """Only where tools were offered can there be calls."""
@@ -214,29 +159,51 @@ class GeneratorBackend:
         return self._tokenizer.encode(prompt)
 
     def step(self) -> Sequence[tuple[int, Event]]:
-        while self._waiting and len(self._active) < self._max_active and self._fits(self._waiting[0][1]):
-            self._active.append(self._waiting.popleft())
+        self._admit()
         request_id, answer = self._active.popleft()
         try:
             events = answer.step()
         except Exception as error:  # the binding raises bare RuntimeError and its subclasses for everything
+            self._caches.discard(answer.cache)
             return [(request_id, Failed(EngineFailed(f"ONNX Runtime GenAI failed: {error}")))]
-        if not any(isinstance(event, Finished) for event in events):
+        if any(isinstance(event, Finished) for event in events):
+            self._caches.give_back(answer.cache)
+        else:
             self._active.append((request_id, answer))
         return [(request_id, event) for event in events]
 
-    def _fits(self, answer: _Answer) -> bool:
-        held = sum(active.kv_tokens for _, active in self._active)
-        return held + answer.kv_tokens <= self._kv_tokens
+    def _admit(self) -> None:
+        """Start those that wait, in order, as long as there is room for them."""
+        while self._waiting and len(self._active) < self._max_active:
+            _, answer = self._waiting[0]
+            lent = self._caches.lend(answer.ids, answer.size, answer.setup)
+            if lent is None:
+                return
+            answer.start(*lent)
+            self._active.append(self._waiting.popleft())
 
     def cancel(self, request_id: int) -> None:
+        for active_id, answer in self._active:
+            if active_id == request_id:
+                self._caches.give_back(answer.cache)
         self._active = deque(item for item in self._active if item[0] != request_id)
         self._waiting = deque(item for item in self._waiting if item[0] != request_id)
 
 
-def _vocabulary(folder: Path) -> int:
-    config = json.loads((folder / "genai_config.json").read_text(encoding="utf-8"))
-    return int(config["model"]["vocab_size"])
+def _setup(grammar: str | None, sampling: Sampling) -> Setup:
+    """As little as GenAI must know, so that many requests can share a cache."""
+    if grammar is None or sampling.temperature == 0:
+        return Setup(grammar)
+    return Setup(grammar, Sampling(sampling.temperature, sampling.top_p, sampling.top_k, sampling.seed))
+
+
+def _rope_switch(settings: dict[str, Any]) -> int | None:
+    """The longest sequence computed with the first of two rope factors, None for a model that has one.
+
+    The config does not tell. Like GenAI itself we go by the type: every Phi with a longer context has two.
+    """
+    switch = _ROPE_SWITCH.get(str(settings["type"]))
+    return switch if switch is not None and int(settings["context_length"]) > switch else None
 
 
 def _markers(tokenizer: PhiTokenizer, prompt_format: PromptFormat) -> Markers | None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import onnxruntime_genai as og
+
+from localphi.engine.tokenbytes import TokenBytes
 
 
 class PhiTokenizer:
     """The tokenizer of a model folder. Loads no weights."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._tokenizer = og.Tokenizer(str(folder))
         self._strips_first_space = _strips_first_space(folder)
         self.end_ids = frozenset(int(token) for token in self._tokenizer.eos_token_ids)
@@ -25,6 +29,14 @@ class PhiTokenizer:
         """The id of an added token, None when there is no such token."""
         token = int(self._tokenizer.to_token_id(text))
         return token if token >= 0 else None
+
+    def token_bytes(self, token: int) -> bytes:
+        """What one token stands for, perhaps a part of a character; empty where it stands for nothing."""
+        return self._bytes[token]
+
+    @cached_property
+    def _bytes(self) -> TokenBytes:
+        return TokenBytes(self._folder)
 
     def decode(self, ids: Sequence[int]) -> str:
         return self.strip(str(self._tokenizer.decode(list(ids))))

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
-from localphi.chat import CallArguments, CallStarted, Chunk, Finished, FinishReason, Item, Usage
+from localphi.chat import (
+    AnswerLogprob,
+    CallArguments,
+    CallStarted,
+    Chunk,
+    Finished,
+    FinishReason,
+    Item,
+    Usage,
+)
 from localphi.engine.client import Answer, Engines, Gone
 from localphi.errors import LocalphiError, RequestAbandoned
 from localphi.models.store import ModelFolder, ModelStore
 from localphi.routes import sse
+from localphi.routes.logprobs import chat_logprobs
 from localphi.routes.openai_errors import error_object
 from localphi.routes.schema import parse_body
 
@@ -39,7 +49,7 @@ def blueprint(store: ModelStore, engines: Engines) -> Blueprint:
         gone = _client_left()
         asked = body.to_request(folder.manifest)
         answer = engines.get(folder.id).submit(asked, gone)
-        wire = _Wire(folder.id, answer, has_tools=bool(asked.tools))
+        wire = _Wire(folder.id, answer, has_tools=bool(asked.tools), logprobs=asked.top_logprobs is not None)
         if not body.stream:
             return jsonify(wire.completion(gone))
         response = Response(
@@ -65,10 +75,14 @@ class _Wire:
     """One answer written out, whole or as a stream of chunks.
 
     has_tools: it may consist of calls alone, and then its content is null.
+    logprobs: they were asked for.
     """
 
-    def __init__(self, model_id: str, answer: Answer, *, has_tools: bool = False) -> None:
+    def __init__(
+        self, model_id: str, answer: Answer, *, has_tools: bool = False, logprobs: bool = False
+    ) -> None:
         self._answer = answer
+        self._has_logprobs = logprobs
         self._no_content = None if has_tools else ""
         self._head = {
             "id": f"chatcmpl-{secrets.token_hex(12)}",
@@ -80,17 +94,26 @@ class _Wire:
         """The whole answer. Raises RequestAbandoned as soon as nobody waits for it any more."""
         with self._answer as answer:
             message: dict[str, Any] = {"role": "assistant", "content": self._no_content, "refusal": None}
+            logprobs: list[AnswerLogprob] = []
             while not isinstance(item := answer.next(_POLL_S), Finished):
                 if item is not None:
                     _add(message, item)
+                    logprobs += _logprobs(item)
                 if gone():
                     raise RequestAbandoned
-            return self._completion(message, item.reason, item.usage)
+            return self._completion(message, logprobs, item.reason, item.usage)
 
-    def _completion(self, message: dict[str, Any], reason: FinishReason, usage: Usage) -> dict[str, Any]:
+    def _completion(
+        self,
+        message: dict[str, Any],
+        logprobs: list[AnswerLogprob],
+        reason: FinishReason,
+        usage: Usage,
+    ) -> dict[str, Any]:
         if "tool_calls" not in message:
             message["content"] = message["content"] or ""
-        choice = {"index": 0, "message": message, "finish_reason": reason, "logprobs": None}
+        told = chat_logprobs(logprobs) if self._has_logprobs else None
+        choice = {"index": 0, "message": message, "finish_reason": reason, "logprobs": told}
         return {**self._head, "object": "chat.completion", "choices": [choice], **_usage(usage)}
 
     def events(self, include_usage: bool, gone: Gone) -> Iterator[bytes]:
@@ -108,8 +131,8 @@ class _Wire:
                 if silent_s >= KEEPALIVE_S:
                     silent_s = 0.0
                     yield sse.KEEPALIVE
-                elif item is not None and (delta := _delta(item)):
-                    yield self._chunk(delta)
+                elif item is not None and ((delta := _delta(item)) or _logprobs(item)):
+                    yield self._chunk(delta, logprobs=_logprobs(item))
         except LocalphiError as error:
             yield sse.data(error_object(error))
             return
@@ -120,8 +143,14 @@ class _Wire:
             )
         yield sse.DONE
 
-    def _chunk(self, delta: dict[str, Any], reason: FinishReason | None = None) -> bytes:
-        choice = {"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}
+    def _chunk(
+        self,
+        delta: dict[str, Any],
+        reason: FinishReason | None = None,
+        logprobs: Sequence[AnswerLogprob] = (),
+    ) -> bytes:
+        told = chat_logprobs(logprobs) if logprobs else None
+        choice = {"index": 0, "delta": delta, "finish_reason": reason, "logprobs": told}
         return sse.data({**self._head, "object": "chat.completion.chunk", "choices": [choice]})
 
 
@@ -151,13 +180,19 @@ def _delta(item: Item) -> dict[str, Any]:
     return {}
 
 
+def _logprobs(item: Item) -> tuple[AnswerLogprob, ...]:
+    return item.logprobs if isinstance(item, Chunk) else ()
+
+
 def _usage(usage: Usage) -> dict[str, Any]:
     """OpenAI's `usage`, and beside it the server's own `timings` where there are some."""
-    counts = {
+    counts: dict[str, Any] = {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,
     }
+    if usage.cached_tokens is not None:
+        counts["prompt_tokens_details"] = {"cached_tokens": usage.cached_tokens}
     if usage.tokens_per_second is None:
         return {"usage": counts}
     decode_ms, speed = round(usage.decode_s * 1000, 1), round(usage.tokens_per_second, 1)

@@ -27,17 +27,16 @@ MAX_MESSAGES = 1024
 MAX_STOPS = 16
 MAX_STOP_CHARS = 1024
 MAX_SEED = 2**31 - 1
+MAX_PENALTY = 2
+MAX_REPETITION_PENALTY = 10
+MAX_BIAS = 100
+MAX_BIASED_TOKENS = 1024
+MAX_TOP_LOGPROBS = 20
+MAX_TOKEN_DIGITS = 9
 
 # field, values that mean "not used", what to do instead
 _UNSUPPORTED: tuple[tuple[str, tuple[Any, ...], str], ...] = (
     ("functions", (None, []), "Use 'tools', which took its place."),
-    ("logprobs", (None, False), "Leave it out."),
-    ("top_logprobs", (None, 0), "Leave it out."),
-    ("logit_bias", (None, {}), "Leave it out."),
-    ("presence_penalty", (None, 0), "Leave it out, or set it to 0."),
-    ("frequency_penalty", (None, 0), "Leave it out, or set it to 0."),
-    ("repetition_penalty", (None, 1), "Leave it out, or set it to 1."),
-    ("min_p", (None, 0), "Leave it out, or set it to 0."),
     ("min_tokens", (None, 0), "Leave it out, or set it to 0."),
     ("n", (None, 1), "Send one request per answer."),
     ("best_of", (None, 1), "Send one request per answer."),
@@ -71,6 +70,7 @@ class ChatCompletionBody:
             tool_choice=parse_tool_choice(self.fields, tools),
             parallel_tool_calls=boolean(self.fields, "parallel_tool_calls", default=True),
             answer_format=parse_answer_format(self.fields),
+            top_logprobs=_top_logprobs(self.fields),
         )
 
 
@@ -175,7 +175,49 @@ def _sampling(fields: Body, manifest: Manifest) -> Sampling:
         top_p=number(fields, "top_p", defaults.top_p, 0, 1, above_low=True),
         top_k=defaults.top_k if top_k is None else top_k,
         seed=integer(fields, "seed", 0, MAX_SEED),
+        min_p=number(fields, "min_p", 0, 0, 1),
+        repetition_penalty=number(fields, "repetition_penalty", 1, 0, MAX_REPETITION_PENALTY, above_low=True),
+        presence_penalty=number(fields, "presence_penalty", 0, -MAX_PENALTY, MAX_PENALTY),
+        frequency_penalty=number(fields, "frequency_penalty", 0, -MAX_PENALTY, MAX_PENALTY),
+        logit_bias=_logit_bias(fields),
     )
+
+
+def _logit_bias(fields: Body) -> tuple[tuple[int, float], ...]:
+    """Token ids of whatever model, with what is added to their logits."""
+    biases = fields.get("logit_bias")
+    if biases is None:
+        return ()
+    if not isinstance(biases, dict):
+        raise wrong("logit_bias", "an object of token ids and numbers", biases)
+    if len(biases) > MAX_BIASED_TOKENS:
+        raise InvalidRequest(
+            f"'logit_bias' may name {MAX_BIASED_TOKENS} tokens, but names {len(biases)}.", "logit_bias"
+        )
+    return tuple(_bias(token, biases) for token in biases)
+
+
+def _bias(token: str, biases: Body) -> tuple[int, float]:
+    if not token.isdecimal() or len(token) > MAX_TOKEN_DIGITS or str(int(token)) != token:
+        raise InvalidRequest(
+            f"'logit_bias' must name token ids, whole numbers from 0, but names {token[:20]!r}.", "logit_bias"
+        )
+    if biases[token] is None:
+        raise wrong("logit_bias", "an object of token ids and numbers", biases)
+    try:
+        return int(token), number(biases, token, 0, -MAX_BIAS, MAX_BIAS)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"In 'logit_bias', {error}", "logit_bias") from None
+
+
+def _top_logprobs(fields: Body) -> int | None:
+    """How many likely tokens to tell beside each token's own log probability; None tells nothing."""
+    top = integer(fields, "top_logprobs", 0, MAX_TOP_LOGPROBS) or 0
+    if boolean(fields, "logprobs"):
+        return top
+    if top:
+        raise InvalidRequest("'top_logprobs' needs 'logprobs' to be true.", "top_logprobs")
+    return None
 
 
 def _max_tokens(fields: Body, context_length: int) -> int | None:
