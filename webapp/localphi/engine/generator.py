@@ -17,7 +17,7 @@ import onnxruntime_genai as og
 
 from localphi.chat import ChatRequest, Finished, Sampling
 from localphi.engine.answer import RunningAnswer
-from localphi.engine.base import Admitted, Event, Failed
+from localphi.engine.base import Admitted, Event, Failed, Question, Reply
 from localphi.engine.calls import (
     AnswerReader,
     FreeList,
@@ -29,7 +29,7 @@ from localphi.engine.calls import (
 )
 from localphi.engine.grammar import check_grammar, grammar_for, may_call
 from localphi.engine.kvcache import KvCaches, Setup
-from localphi.engine.prompt import render
+from localphi.engine.texts import Texts
 from localphi.engine.tokenizer import PhiTokenizer
 from localphi.errors import ContextLengthExceeded, EngineFailed, InvalidRequest, UnsupportedParameter
 from localphi.models.manifest import Manifest, PromptFormat
@@ -54,6 +54,7 @@ class GeneratorBackend:
         self._tokenizer = PhiTokenizer(folder)
         settings = json.loads((folder / "genai_config.json").read_text(encoding="utf-8"))["model"]
         self._vocabulary = int(settings["vocab_size"])
+        self._texts = Texts(self._tokenizer, manifest, self._vocabulary)
         self._markers = _markers(self._tokenizer, manifest.prompt_format)
         self._manifest = manifest
         self._max_active = max_active
@@ -70,6 +71,10 @@ class GeneratorBackend:
     @property
     def busy(self) -> bool:
         return bool(self._active or self._waiting)
+
+    @property
+    def active(self) -> int:
+        return len(self._active)
 
     def submit(self, request_id: int, request: ChatRequest) -> Admitted:
         sampling = replace(request.sampling, top_k=min(request.sampling.top_k, self._vocabulary))
@@ -142,21 +147,14 @@ class GeneratorBackend:
     def _reader(self, request: ChatRequest) -> AnswerReader:
         """Only where tools were offered can there be calls."""
         if not may_call(request):
-            return TextReader(self._tokenizer.stream().decode)
+            return TextReader(self._texts.stream(request).decode)
         calls = GuidedList() if request.guided else FreeList()
         if self._markers:
             return MarkedReader(lambda: self._tokenizer.stream().decode, self._markers, calls)
         return UnmarkedReader(self._tokenizer.stream().decode, calls)
 
     def _encode(self, request: ChatRequest) -> list[int]:
-        prompt = render(
-            self._manifest.prompt_format,
-            request.messages,
-            self._manifest.system_prompt,
-            request.tools,
-            request.answer_format,
-        )
-        return self._tokenizer.encode(prompt)
+        return self._texts.prompt_ids(request)
 
     def step(self) -> Sequence[tuple[int, Event]]:
         self._admit()
@@ -188,6 +186,9 @@ class GeneratorBackend:
                 self._caches.give_back(answer.cache)
         self._active = deque(item for item in self._active if item[0] != request_id)
         self._waiting = deque(item for item in self._waiting if item[0] != request_id)
+
+    def reply(self, question: Question) -> Reply:
+        return self._texts.reply(question)
 
 
 def _setup(grammar: str | None, sampling: Sampling) -> Setup:

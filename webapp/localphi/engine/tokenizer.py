@@ -41,9 +41,9 @@ class PhiTokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         return self.strip(str(self._tokenizer.decode(list(ids))))
 
-    def stream(self) -> TextStream:
-        """A decoder for one answer; never share it."""
-        return TextStream(self, self._tokenizer.create_stream())
+    def stream(self, *, begun: bool = False) -> TextStream:
+        """A decoder for one answer; never share it. begun: the answer goes on with a text."""
+        return TextStream(self, self._tokenizer.create_stream(), begun)
 
     def strip(self, beginning: str) -> str:
         """The beginning of a decoded text without the space that SentencePiece puts before the first word."""
@@ -53,10 +53,10 @@ class PhiTokenizer:
 class TextStream:
     """Text of one answer, token by token; holds back what is not yet a whole character."""
 
-    def __init__(self, tokenizer: PhiTokenizer, stream: Any) -> None:
+    def __init__(self, tokenizer: PhiTokenizer, stream: Any, begun: bool) -> None:
         self._tokenizer = tokenizer
         self._stream = stream
-        self._begun = False
+        self._begun = begun
 
     def decode(self, token: int) -> str:
         piece = str(self._stream.decode(token))
