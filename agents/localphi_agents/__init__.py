@@ -3,6 +3,8 @@
     chat, calls, errors     plain values and the error tree
     sse, wire, client       the server's wire format, over HTTP
     semantic_kernel         `PhiChatCompletion` for Semantic Kernel
+    plugins                 functions that many agents need: time, math, files, units
+    mcp                     tools of MCP servers, and an agent as an MCP server
 
 Import the module you need; importing the package alone loads no HTTP library and no framework.
 """

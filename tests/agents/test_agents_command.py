@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,7 +15,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from localphi.cli import main
-from serving import LiveServer
+from localphi_agents.mcp import McpTools, ToolFailed, ToolServerError
+from serving import ROOT, LiveServer
 
 from .scripted_server import (
     STREAM_HEAD,
@@ -29,6 +32,13 @@ from .scripted_server import (
 )
 
 Serve = Callable[[Script], ScriptedServer]
+
+# A server's process does not get our environment, so that a checkout's PYTHONPATH is not known there.
+PATHS = [str(ROOT / "webapp"), str(ROOT / "agents")]
+AGENT = (
+    f"import sys; sys.path[:0] = {PATHS}; from localphi.cli import main; sys.argv.insert(1, 'agent'); main()"
+)
+TOOL_SERVER = shlex.join([sys.executable, str(Path(__file__).parent / "mcp_tool_server.py")])
 
 
 def run(*arguments: str, text: str | None = None) -> Result:
@@ -58,10 +68,9 @@ def test_a_question_is_answered_with_every_call_in_a_line(scripted: Serve) -> No
 def test_plugins_instructions_and_settings_are_passed_on(scripted: Serve, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("hello")
     dialogue = Dialogue(calling(("files-read_file", {"path": "a.txt"})), answer("ok"))
-    result = run(
-        "--url", scripted(dialogue).url, "--plugin", f"files:{tmp_path}",
-        "--plugin", "time", "--plugin", "time", "--instructions", "Be brief.", "--temperature", "0", "--max-tokens", "50", "read a.txt",
-    )  # fmt: skip
+    options = f"--plugin files:{tmp_path} --plugin time --plugin time --temperature 0 --max-tokens 50"
+    url = scripted(dialogue).url
+    result = run("--url", url, *options.split(), "--instructions", "Be brief.", "read a.txt")
     assert "← files-read_file: hello" in result.stderr
     body = dialogue.bodies[0]
     assert body["messages"][0] == {"role": "system", "content": "Be brief."}
@@ -201,3 +210,105 @@ def test_the_demo_model_answers_with_functions_at_hand(demo_server: LiveServer) 
     )
     assert result.exit_code == 0 or "max_tokens" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+# ---- MCP
+
+
+def test_tools_of_an_mcp_server_are_called(scripted: Serve) -> None:
+    dialogue = Dialogue(calling(("troublesome-add", {"a": 2, "b": 3})), answer("5"))
+    result = run("--url", scripted(dialogue).url, "--mcp-server", TOOL_SERVER, "2 + 3?")
+    assert (result.exit_code, result.stdout) == (0, "5\n")
+    assert result.stderr == '→ troublesome-add({"a": 2, "b": 3})\n← troublesome-add: 5\n'
+    names = {tool["function"]["name"].split("-")[0] for tool in dialogue.bodies[0]["tools"]}
+    assert names == {"troublesome"}
+
+
+def test_two_mcp_servers_and_a_plugin_stand_side_by_side(scripted: Serve) -> None:
+    dialogue = Dialogue(
+        calling(("troublesome_2-die", {})), calling(("troublesome-big", {}), turn=2), answer("?")
+    )
+    options = ["--mcp-server", TOOL_SERVER, "--mcp-server", TOOL_SERVER, "--plugin", "math"]
+    result = run("--url", scripted(dialogue).url, *options, "go")
+    assert result.stdout == "?\n"
+    names = {tool["function"]["name"].split("-")[0] for tool in dialogue.bodies[0]["tools"]}
+    assert names == {"troublesome", "troublesome_2", "math"}
+    told = [message["content"] for message in dialogue.bodies[2]["messages"] if message["role"] == "tool"]
+    assert told[0].endswith("is not there any more.")
+    assert len(told[1]) < 16_100
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--mcp-server", "no-such-program-here", "hi"], "cannot be started: No such file"),
+        (["--mcp-server", " ", "hi"], "The command of an MCP server is empty."),
+        (["--mcp-server", "http://127.0.0.1:1/mcp", "hi"], "No MCP server answers at http://127.0.0.1:1/mcp"),
+    ],
+)
+def test_an_mcp_server_that_cannot_be_reached_is_one_sentence(arguments: list[str], said: str) -> None:
+    result = run(*arguments)
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert said in result.stderr
+
+
+def test_a_question_to_an_mcp_server_is_refused() -> None:
+    result = run("--mcp", "hi")
+    assert result.exit_code == 2
+    assert "leave out QUESTION" in result.stderr
+
+
+def test_a_port_that_is_taken_is_told(scripted: Serve) -> None:
+    server = scripted(Dialogue(answer("x")))
+    result = run("--mcp-port", str(server.server_address[1]))
+    assert result.exit_code == 1
+    assert "Address already in use" in result.stderr
+
+
+async def test_the_command_is_an_mcp_server_over_stdio(scripted: Serve) -> None:
+    dialogue = Dialogue(calling(("math-calculate", {"expression": "6*7"}), text="Let me see."), answer("42"))
+    command = [sys.executable, "-c", AGENT, "--mcp", "--url", scripted(dialogue).url, "--plugin", "math"]
+    async with McpTools(command) as client:
+        assert client.name == "localphi"
+        [tool] = client.tools
+        assert tool.description.endswith("Functions it can call: math-calculate.")
+        assert await client.call("ask_phi", {"question": "6*7?"}) == "42"
+    assert [message["role"] for message in dialogue.bodies[1]["messages"]] == ["user", "assistant", "tool"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
+async def test_ctrl_c_ends_the_server_although_its_input_is_open() -> None:
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", AGENT, "--mcp", stdin=pipe, stdout=pipe
+    )
+    assert process.stdin
+    assert process.stdout
+    process.stdin.write(b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}\n')
+    assert b'"id":1' in await process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    assert await asyncio.wait_for(process.wait(), 30) == -signal.SIGINT
+
+
+async def test_an_mcp_client_is_told_that_the_model_server_is_not_there() -> None:
+    port = free_port()
+    command = [sys.executable, "-c", AGENT, "--mcp", "--url", f"http://127.0.0.1:{port}"]
+    async with McpTools(command) as client:
+        with pytest.raises(ToolFailed, match=f"Start it with: localphi serve --port {port}"):
+            await client.call("ask_phi", {"question": "hi"})
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
+async def test_the_command_is_an_mcp_server_over_http_until_ctrl_c(scripted: Serve) -> None:
+    url = scripted(Dialogue(answer("Hello."))).url
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", AGENT, "--mcp-port", "0", "--url", url, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout
+    line = (await process.stdout.readline()).decode()
+    async with McpTools(line.split()[-1]) as client:
+        assert await client.call("ask_phi", {"question": "Hi"}) == "Hello."
+        process.send_signal(signal.SIGINT)
+        assert await asyncio.wait_for(process.wait(), 60) == 0
+        with pytest.raises(ToolServerError):
+            await asyncio.wait_for(client.call("ask_phi", {"question": "Hi"}), 60)

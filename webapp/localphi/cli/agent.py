@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import aclosing, contextmanager
+import re
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
+from localphi.cli.agent_terminal import ask, converse
 from localphi.errors import LocalphiError
 
 if TYPE_CHECKING:
-    from anyio.from_thread import BlockingPortal
+    from semantic_kernel import Kernel
 
     from localphi_agents.semantic_kernel.conversation import Conversation
 
 _INTERRUPTED = 130  # as shells count a program that Ctrl-C ended
-_LINE = 200  # of a call or a result, in characters
 _DEFAULT_PLUGINS = ("time", "math", "units")
 
 
@@ -31,6 +33,19 @@ _DEFAULT_PLUGINS = ("time", "math", "units")
     multiple=True,
     metavar="time|math|units|files:FOLDER",
     help="Functions for the model; may be given again. [default: time, math and units]",
+)
+@click.option(
+    "--mcp-server",
+    "mcp_servers",
+    multiple=True,
+    metavar="COMMAND|URL",
+    help="Tools of an MCP server instead of or beside plugins; may be given again.",
+)
+@click.option("--mcp", is_flag=True, help="Be an MCP server: a tool that asks the agent, over stdio.")
+@click.option(
+    "--mcp-port",
+    type=click.IntRange(0, 65535),
+    help="Be an MCP server over HTTP, on this machine only, at this port; 0 for a free one.",
 )
 @click.option("--url", default="http://localhost:8000", show_default=True, help="Where the server is.")
 @click.option("--instructions", metavar="TEXT", help="How the agent is to answer.")
@@ -44,6 +59,9 @@ def agent(
     *,
     question: tuple[str, ...],
     plugins: tuple[str, ...],
+    mcp_servers: tuple[str, ...],
+    mcp: bool,
+    mcp_port: int | None,
     url: str,
     instructions: str | None,
     temperature: float | None,
@@ -54,38 +72,111 @@ def agent(
     Needs a running server (localphi serve). Each call and its result is shown in a line.
     Inside: /new starts over, /quit (or Ctrl-D) leaves, Ctrl-C stops an answer.
     """
-    with _installed():
-        from anyio.from_thread import start_blocking_portal
+    if question and (mcp or mcp_port is not None):
+        raise click.UsageError("An MCP server gets its questions from its clients; leave out QUESTION.")
+    _quiet()
+    recipe = _Recipe(plugins, mcp_servers, url, instructions, temperature, max_tokens)
+    with _as_sentences():
+        if mcp or mcp_port is not None:
+            _serve(recipe, mcp_port)
+        else:
+            _talk(recipe, " ".join(question))
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    """What the agent is made of."""
+
+    plugins: tuple[str, ...]
+    mcp_servers: tuple[str, ...]
+    url: str
+    instructions: str | None
+    temperature: float | None
+    max_tokens: int | None
+
+    @asynccontextmanager
+    async def agent(self) -> AsyncIterator[tuple[Callable[[], Conversation], list[str]]]:
+        """What starts a conversation, and the names of its functions. MCP servers are connected meanwhile."""
         from semantic_kernel import Kernel
 
+        from localphi_agents.mcp import McpTools
         from localphi_agents.semantic_kernel import PhiChatCompletion, PhiPromptExecutionSettings
         from localphi_agents.semantic_kernel.conversation import Conversation
+        from localphi_agents.semantic_kernel.mcp import mcp_plugin
 
-    _quiet()
-    kernel = Kernel()
-    for name, plugin in _plugins(plugins or _DEFAULT_PLUGINS):
-        kernel.add_plugin(plugin, name)
-    try:
-        service = PhiChatCompletion(base_url=url)
-    except ValueError as error:
-        raise LocalphiError(f"--url: {error}") from error
-    settings = PhiPromptExecutionSettings(temperature=temperature, max_tokens=max_tokens)
-    conversation = Conversation(service, kernel, instructions=instructions, settings=settings)
-    with start_blocking_portal() as portal:
-        if question:
-            if not _ask(portal, conversation, " ".join(question)):
-                raise SystemExit(_INTERRUPTED)
-        else:
-            names = ", ".join(
-                f"{f.plugin_name}-{f.name}" for f in kernel.get_full_list_of_function_metadata()
+        try:
+            service = PhiChatCompletion(base_url=self.url)
+        except ValueError as error:
+            raise LocalphiError(f"--url: {error}") from error
+        kernel = Kernel()
+        for name, plugin in _plugins(self.plugins or (() if self.mcp_servers else _DEFAULT_PLUGINS)):
+            kernel.add_plugin(plugin, name)
+        async with AsyncExitStack() as stack:
+            for target in self.mcp_servers:
+                try:
+                    tools = McpTools(target)
+                except ValueError as error:
+                    raise LocalphiError(f"--mcp-server {target!r}: {error}") from error
+                await stack.enter_async_context(tools)
+                kernel.add_plugin(mcp_plugin(tools, _free_name(kernel, tools.name)))
+            settings = PhiPromptExecutionSettings(temperature=self.temperature, max_tokens=self.max_tokens)
+            functions = kernel.get_full_list_of_function_metadata()
+            yield (
+                lambda: Conversation(service, kernel, instructions=self.instructions, settings=settings),
+                [function.fully_qualified_name for function in functions],
             )
-            click.echo(f"Functions: {names}")
+
+
+def _talk(recipe: _Recipe, question: str) -> None:
+    from anyio.from_thread import start_blocking_portal
+
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(recipe.agent()) as made:
+        conversation = made[0]()
+        if not question:
+            click.echo(f"Functions: {', '.join(made[1])}")
             click.echo("/new starts over, /quit leaves, Ctrl-C stops an answer.\n")
-            _converse(portal, conversation)
+            converse(portal, conversation)
+        elif not ask(portal, conversation, question):
+            raise SystemExit(_INTERRUPTED)
+
+
+def _serve(recipe: _Recipe, port: int | None) -> None:
+    """Until the client leaves (stdio) or Ctrl-C (HTTP)."""
+    from localphi_agents.mcp.server import agent_server, serve_http, serve_stdio
+    from localphi_agents.semantic_kernel.conversation import answer_once
+
+    async def run() -> None:
+        async with recipe.agent() as (start, functions):
+
+            async def answer(question: str) -> str:
+                return await answer_once(start(), question)
+
+            can = ", ".join(functions) or "nothing"
+            server = agent_server(
+                answer,
+                description="Ask a language model on this computer. It remembers nothing of earlier "
+                f"questions. Functions it can call: {can}.",
+            )
+            if port is None:
+                # The thread that reads our input cannot be interrupted; there is nothing to save, either.
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
+                await serve_stdio(server)
+            else:
+                await serve_http(server, port, ready)
+
+    def ready(url: str) -> None:
+        click.echo(f"localphi agent is an MCP server at {url}")
+        click.echo("Nothing leaves this machine. Stop with Ctrl-C.")
+
+    try:
+        asyncio.run(run())
+    except KeyboardInterrupt:
+        click.echo("Stopped.", err=True)
 
 
 @contextmanager
-def _installed() -> Iterator[None]:
+def _as_sentences() -> Iterator[None]:
+    """Errors of the agents' package, and that it is not all there, as errors of the command line."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -94,10 +185,14 @@ def _installed() -> Iterator[None]:
             f"'localphi agent' needs more than is installed ({missing} is missing). "
             "Install it with: pip install 'localphi[agents]'"
         ) from error
+    except Exception as error:
+        if type(error).__module__ == "localphi_agents.mcp.errors":  # imported by then, or never raised
+            raise LocalphiError(str(error)) from error
+        raise
 
 
 def _quiet() -> None:
-    """Failures are told here in one sentence; Semantic Kernel would log them with tracebacks."""
+    """Failures are told here in one sentence; the libraries would log them with tracebacks."""
     for name in ("semantic_kernel", "mcp"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
@@ -119,88 +214,11 @@ def _plugins(names: tuple[str, ...]) -> Iterator[tuple[str, object]]:
             raise LocalphiError(f"--plugin is time, math, units or files:FOLDER, but {given!r} came.")
 
 
-def _converse(portal: BlockingPortal, conversation: Conversation) -> None:
-    while True:
-        try:
-            text = input("you> ").strip()
-        except (EOFError, KeyboardInterrupt):
-            click.echo()
-            return
-        if text == "/quit":
-            return
-        if text == "/new":
-            conversation.start_over()
-        elif text:
-            try:
-                _ask(portal, conversation, text)
-            except LocalphiError as error:
-                click.echo(f"{error.message} (/new starts over)", err=True)
-
-
-def _ask(portal: BlockingPortal, conversation: Conversation, question: str) -> bool:
-    """Write the answer as it comes; tells whether it is complete: Ctrl-C cuts it short.
-
-    The event loop has a thread of its own, so that connections stay alive while the user types, and so that
-    Ctrl-C meets this thread, which waits, on every platform.
-    """
-    from semantic_kernel.exceptions import KernelException
-
-    ended = threading.Event()
-
-    async def answer() -> None:
-        try:
-            await _print_answer(conversation, question)
-        finally:
-            ended.set()
-
-    task = portal.start_task_soon(answer)
-    try:
-        while not ended.wait(0.2):  # a wait without end cannot be interrupted on Windows
-            pass
-        task.result()
-    except KeyboardInterrupt:
-        task.cancel()
-        ended.wait(10)
-        click.secho("\n(stopped)", dim=True, err=True)
-        return False
-    except KernelException as error:
-        click.echo(err=True)
-        raise LocalphiError(str(error)) from error
-    return True
-
-
-async def _print_answer(conversation: Conversation, question: str) -> None:
-    from localphi_agents.semantic_kernel.conversation import Called, Ended, Returned, Said
-
-    at_line_start = True
-    async with aclosing(conversation.ask(question)) as events:
-        async for event in events:
-            match event:
-                case Said(text):
-                    sys.stdout.write(_printable(text, keep="\n\t"))
-                    sys.stdout.flush()
-                    at_line_start = text.endswith("\n")
-                    continue
-                case Called():
-                    note = f"→ {event.name}({event.arguments})"
-                case Returned():
-                    note = f"← {event.name}: {event.text}"
-                case Ended():
-                    note = "(cut off at the limit of tokens)" if event.finish_reason == "length" else ""
-            if not at_line_start:
-                click.echo()
-                at_line_start = True
-            if note:
-                click.secho(_one_line(note), dim=True, err=True)
-
-
-def _one_line(text: str) -> str:
-    shown = _printable(" ".join(text.split()), keep="")
-    return shown if len(shown) <= _LINE else shown[:_LINE] + f"… ({len(text)} characters)"
-
-
-def _printable(text: str, keep: str) -> str:
-    """Without what a file or a tool could tell the terminal to do."""
-    return "".join(
-        sign if sign.isprintable() or sign in keep else "\N{REPLACEMENT CHARACTER}" for sign in text
-    )
+def _free_name(kernel: Kernel, wanted: str) -> str:
+    """A name for a plugin, of what may be in one."""
+    name = re.sub(r"[^0-9A-Za-z_]+", "_", wanted).strip("_")[:24] or "mcp"
+    number, free = 2, name
+    while free in kernel.plugins:
+        free = f"{name}_{number}"
+        number += 1
+    return free
