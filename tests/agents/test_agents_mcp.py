@@ -35,25 +35,14 @@ TOOL_SERVER = [sys.executable, str(Path(__file__).parent / "mcp_tool_server.py")
 
 @asynccontextmanager
 async def over_http(server: Any) -> AsyncIterator[str]:
-    """Serve until the block ends, without the signal handlers of a program."""
-    import uvicorn
-
+    """Serve until the block ends."""
     url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    servers: list[uvicorn.Server] = []
-    plain = uvicorn.Server.__init__
-
-    def remember(self: uvicorn.Server, config: uvicorn.Config) -> None:
-        plain(self, config)
-        servers.append(self)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(uvicorn.Server, "__init__", remember)
-        task = asyncio.create_task(serve_http(server, 0, url.set_result))
-        try:
-            yield await asyncio.wait_for(url, 30)
-        finally:
-            servers[0].should_exit = True
-            await task
+    task = asyncio.create_task(serve_http(server, 0, url.set_result))
+    try:
+        yield await asyncio.wait_for(url, 30)
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
 
 
 @pytest.fixture(params=["stdio", "http"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -58,7 +59,7 @@ async def serve_stdio(server: Server[Any, Any]) -> None:
 
 
 async def serve_http(server: Server[Any, Any], port: int, ready: Callable[[str], None]) -> None:
-    """Serve programs on this machine over streamable HTTP, until Ctrl-C.
+    """Serve programs on this machine over streamable HTTP, until Ctrl-C or until the task is cancelled.
 
     port: 0 takes a free one. ready: is told the URL. Raises OSError when the port is taken.
     """
@@ -67,8 +68,15 @@ async def serve_http(server: Server[Any, Any], port: int, ready: Callable[[str],
         config = uvicorn.Config(
             http_app(server, port), log_config=None, lifespan="on", timeout_graceful_shutdown=_STOP_S
         )
+        http = uvicorn.Server(config)
+        serving = asyncio.ensure_future(http.serve(sockets=[listener]))
         ready(f"http://{_HOST}:{port}/mcp")
-        await uvicorn.Server(config).serve(sockets=[listener])
+        try:
+            await asyncio.shield(serving)
+        except asyncio.CancelledError:
+            http.should_exit = True
+            await serving
+            raise
 
 
 def http_app(server: Server[Any, Any], port: int) -> Starlette:

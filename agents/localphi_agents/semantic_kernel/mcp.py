@@ -11,16 +11,14 @@ schemas and all but the first page of tools. And here, a result has a bound.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from typing import Any
 
 from semantic_kernel.functions import KernelFunctionFromMethod, KernelPlugin, kernel_function
 from semantic_kernel.functions.kernel_parameter_metadata import KernelParameterMetadata
 
+from localphi_agents.mcp.names import MAX_NAME, fitting_names
 from localphi_agents.mcp.tools import McpTools, Tool
 
-_MAX_NAME = 64  # of plugin and function together, as the server takes it
 _TAKEN = frozenset(("arguments", "execution_settings", "kernel", "self", "service", "settings"))
 
 
@@ -30,8 +28,8 @@ def mcp_plugin(server: McpTools, name: str) -> KernelPlugin:
     name: what the model reads before each function; letters, digits and _.
     A tool that fails or a server that went away is told to the model as the function's result.
     """
-    room = _MAX_NAME - len(name) - 1
-    names = _local_names((tool.name for tool in server.tools), "[^0-9A-Za-z_-]", room)
+    room = MAX_NAME - len(name) - 1  # the function's name has the plugin's before it
+    names = fitting_names((tool.name for tool in server.tools), "[^0-9A-Za-z_-]", room)
     functions = [
         _function(server, tool, names[tool.name], name) for tool in server.tools if tool.name in names
     ]
@@ -41,7 +39,7 @@ def mcp_plugin(server: McpTools, name: str) -> KernelPlugin:
 def _function(server: McpTools, tool: Tool, local_name: str, plugin: str) -> KernelFunctionFromMethod:
     properties: dict[str, Any] = tool.schema.get("properties", {})
     required = tool.schema.get("required", [])
-    names = _local_names(properties, "[^0-9A-Za-z_]", _MAX_NAME, _TAKEN)
+    names = fitting_names(properties, "[^0-9A-Za-z_]", taken=_TAKEN)
     back = {local: name for name, local in names.items()}
 
     @kernel_function(name=local_name, description=tool.description)
@@ -59,20 +57,3 @@ def _function(server: McpTools, tool: Tool, local_name: str, plugin: str) -> Ker
         for name, schema in properties.items()
     ]
     return KernelFunctionFromMethod(call, plugin_name=plugin, parameters=parameters)
-
-
-def _local_names(
-    names: Iterable[str], foreign: str, room: int, taken: frozenset[str] = frozenset()
-) -> dict[str, str]:
-    """Each name as it may be written here, no two alike."""
-    local: dict[str, str] = {}
-    used = set(taken)
-    for name in names:
-        wanted = re.sub(foreign, "_", name)[:room] or "_"
-        number, candidate = 2, wanted
-        while candidate in used:
-            candidate = f"{wanted[: room - 4]}_{number}"
-            number += 1
-        used.add(candidate)
-        local[name] = candidate
-    return local
