@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -63,6 +64,8 @@ async def serve_http(server: Server[Any, Any], port: int, ready: Callable[[str],
 
     port: 0 takes a free one. ready: is told the URL. Raises OSError when the port is taken.
     """
+    # The library logs a traceback each time a client leaves (mcp 1.30).
+    logging.getLogger("mcp.server.streamable_http").setLevel(logging.CRITICAL)
     with socket.create_server((_HOST, port)) as listener:
         port = listener.getsockname()[1]
         config = uvicorn.Config(
