@@ -14,7 +14,7 @@ from typing import Literal
 
 from semantic_kernel.agents import ChatCompletionAgent, HandoffOrchestration, OrchestrationHandoffs
 from semantic_kernel.agents.runtime import InProcessRuntime
-from semantic_kernel.contents import ChatMessageContent, FunctionCallContent
+from semantic_kernel.contents import ChatMessageContent
 from semantic_kernel.exceptions import ServiceResponseException
 from semantic_kernel.functions import KernelArguments, kernel_function
 
@@ -30,8 +30,7 @@ class Weather:
 
 
 def show(message: ChatMessageContent) -> None:
-    calls = [f"calls {item.name}" for item in message.items if isinstance(item, FunctionCallContent)]
-    print(f"{message.name}: {message.content or ', '.join(calls)}")
+    print(f"{message.name}: {message.content or '(calls a function)'}")
 
 
 async def main(url: str) -> None:

@@ -166,9 +166,9 @@ def test_samples_run_on_the_demo_model_and_are_short(
     try:
         lines = sample(path.stem, demo_server.url)
     except SystemExit as left:  # a model may write on and on within a call of "complete_task"
-        assert path.stem == "07_handoff"
-        assert "allow more with max_tokens" in str(left)
-        return
+        if path.stem == "07_handoff" and "allow more with max_tokens" in str(left):
+            return
+        raise
     assert lines[0].startswith("You: ")
     assert any(line.partition(": ")[0] in SPEAKERS for line in lines)
 
