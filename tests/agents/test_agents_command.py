@@ -262,7 +262,7 @@ def test_a_port_that_is_taken_is_told(scripted: Serve) -> None:
     server = scripted(Dialogue(answer("x")))
     result = run("--mcp-port", str(server.server_address[1]))
     assert result.exit_code == 1
-    assert "Address already in use" in result.stderr
+    assert "cannot be served: Address already in use. Choose another with --mcp-port." in result.stderr
 
 
 async def test_the_command_is_an_mcp_server_over_stdio(scripted: Serve) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -76,7 +77,7 @@ def agent(
         raise click.UsageError("An MCP server gets its questions from its clients; leave out QUESTION.")
     _quiet()
     recipe = _Recipe(plugins, mcp_servers, url, instructions, temperature, max_tokens)
-    with _as_sentences():
+    with _installed():
         if mcp or mcp_port is not None:
             _serve(recipe, mcp_port)
         else:
@@ -99,7 +100,7 @@ class _Recipe:
         """What starts a conversation, and the names of its functions. MCP servers are connected meanwhile."""
         from semantic_kernel import Kernel
 
-        from localphi_agents.mcp import McpTools
+        from localphi_agents.mcp import McpTools, ToolServerError
         from localphi_agents.semantic_kernel import PhiChatCompletion, PhiPromptExecutionSettings
         from localphi_agents.semantic_kernel.conversation import Conversation
         from localphi_agents.semantic_kernel.mcp import mcp_plugin
@@ -114,10 +115,11 @@ class _Recipe:
         async with AsyncExitStack() as stack:
             for target in self.mcp_servers:
                 try:
-                    tools = McpTools(target)
+                    tools = await stack.enter_async_context(McpTools(target))
                 except ValueError as error:
                     raise LocalphiError(f"--mcp-server {target!r}: {error}") from error
-                await stack.enter_async_context(tools)
+                except ToolServerError as error:
+                    raise LocalphiError(str(error)) from error
                 kernel.add_plugin(mcp_plugin(tools, _free_name(kernel, tools.name)))
             settings = PhiPromptExecutionSettings(temperature=self.temperature, max_tokens=self.max_tokens)
             functions = kernel.get_full_list_of_function_metadata()
@@ -172,11 +174,18 @@ def _serve(recipe: _Recipe, port: int | None) -> None:
         asyncio.run(run())
     except KeyboardInterrupt:
         click.echo("Stopped.", err=True)
+    except OSError as error:
+        if port is None:
+            raise
+        why = os.strerror(error.errno or 0)
+        raise LocalphiError(
+            f"Port {port} cannot be served: {why}. Choose another with --mcp-port."
+        ) from error
 
 
 @contextmanager
-def _as_sentences() -> Iterator[None]:
-    """Errors of the agents' package, and that it is not all there, as errors of the command line."""
+def _installed() -> Iterator[None]:
+    """One sentence when the extra is not there."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -185,10 +194,6 @@ def _as_sentences() -> Iterator[None]:
             f"'localphi agent' needs more than is installed ({missing} is missing). "
             "Install it with: pip install 'localphi[agents]'"
         ) from error
-    except Exception as error:
-        if type(error).__module__ == "localphi_agents.mcp.errors":  # imported by then, or never raised
-            raise LocalphiError(str(error)) from error
-        raise
 
 
 def _quiet() -> None:
