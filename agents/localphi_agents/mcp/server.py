@@ -19,7 +19,6 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 _HOST = "127.0.0.1"
-_MAX_QUESTION = 100_000  # characters
 _STOP_S = 2
 
 
@@ -33,9 +32,7 @@ def agent_server(
     server: Server[Any, Any] = Server("localphi")
     schema = {
         "type": "object",
-        "properties": {
-            "question": {"type": "string", "description": "The question", "maxLength": _MAX_QUESTION}
-        },
+        "properties": {"question": {"type": "string", "description": "The question"}},
         "required": ["question"],
         "additionalProperties": False,
     }

@@ -214,7 +214,8 @@ async def _listed(session: ClientSession) -> tuple[Tool, ...]:
         except McpError:  # it has none
             break
         tools += [
-            Tool(tool.name, tool.description or "", loosened(tool.inputSchema)) for tool in listed.tools
+            Tool(tool.name, tool.description or "", {"type": "object", **loosened(tool.inputSchema)})
+            for tool in listed.tools
         ]
         if not listed.nextCursor:
             break
