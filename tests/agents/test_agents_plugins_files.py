@@ -80,6 +80,7 @@ async def test_texts_are_found(files: Files, folder: Path) -> None:
         "notes/../../secret.txt",
         "..",
         "/etc/passwd",
+        "\ud800",
         "\\etc\\passwd",
         "~/x\0y",
         "a" * 70 + "/../" * 9,
@@ -149,6 +150,13 @@ async def test_links_that_lead_out_are_neither_shown_nor_followed(files: Files, 
         with pytest.raises(PluginError, match=r"is not in the folder|cannot be read"):
             await files.read_file(path)
     assert await files.search_files("outside") == "'outside' is in none of the files."
+
+
+@ON_POSIX
+async def test_names_that_are_no_text_are_shown_as_they_can_be(files: Files, folder: Path) -> None:
+    Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.txt")).write_text("needle")
+    assert "caf?.txt" in await files.list_files()
+    assert await files.search_files("needle") == "caf?.txt:1: needle"
 
 
 @ON_POSIX

@@ -71,12 +71,12 @@ class Files:
 
     def _list(self, folder: str) -> str:
         place = self._inside(folder)
-        if not place.is_dir():
+        if not os.path.isdir(place):  # unlike Path.is_dir, says no where it may not look
             raise PluginError(f"There is no folder {folder!r}.")
-        with _as_sentence(folder):
+        with _as_sentence(folder), os.scandir(place) as entries:
             names = sorted(
-                entry.name + ("/" if entry.is_dir() else "")
-                for entry in os.scandir(place)
+                _sendable(entry.name) + ("/" if entry.is_dir() else "")
+                for entry in entries
                 if self._is_inside(Path(entry.path))
             )
         more = f"\n({len(names) - _MAX_ENTRIES} more)" if len(names) > _MAX_ENTRIES else ""
@@ -103,7 +103,7 @@ class Files:
         if not wanted:
             raise PluginError("Say what to look for; the text is empty.")
         place = self._inside(folder)
-        if not place.is_dir():
+        if not os.path.isdir(place):  # unlike Path.is_dir, says no where it may not look
             raise PluginError(f"There is no folder {folder!r}.")
         hits: list[str] = []
         for path, content in self._texts(place):
@@ -130,7 +130,7 @@ class Files:
                 files, total = files + 1, total + len(content)
                 if files > _MAX_SEARCHED_FILES or total > _MAX_SEARCHED_BYTES:
                     raise PluginError("There are too many files to search. Name a folder inside.")
-                yield path.relative_to(self.folder).as_posix(), content
+                yield _sendable(path.relative_to(self.folder).as_posix()), content
 
     def _inside(self, path: str) -> Path:
         """Where the path is, all links followed. Raises PluginError when that is not in the folder."""
@@ -143,8 +143,13 @@ class Files:
     def _is_inside(self, path: Path) -> bool:
         try:
             return path.resolve().is_relative_to(self.folder)
-        except (OSError, RuntimeError):  # links in a circle
+        except (OSError, RuntimeError, ValueError):  # links in a circle, half a character
             return False
+
+
+def _sendable(name: str) -> str:
+    """The name; what is not UTF-8 in it cannot be sent."""
+    return name.encode("utf-8", "replace").decode("utf-8")
 
 
 @contextmanager
