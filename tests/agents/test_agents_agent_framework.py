@@ -484,6 +484,20 @@ async def test_cancelling_closes_the_connection(scripted: Serve, ask: Ask) -> No
     assert await asyncio.to_thread(closed.wait, 10)
 
 
+async def test_a_stream_that_is_left_early_closes_the_connection(scripted: Serve) -> None:
+    closed = threading.Event()
+
+    def script(connection: Connection) -> None:
+        connection.send(STREAM_HEAD + chunk("Sn"))
+        connection.wait_for_close()
+        closed.set()
+
+    async with agent_of(scripted(script)).run(QUESTION, stream=True) as stream:
+        async for _ in stream:
+            break
+    assert await asyncio.to_thread(closed.wait, 10)
+
+
 # ---- plugins and MCP
 
 
