@@ -1,8 +1,11 @@
 """Agents on a local Phi: a client of the localphi server, and adapters to agent frameworks.
 
     chat, calls, errors     plain values and the error tree
-    sse, wire, client       the server's wire format, over HTTP
+    sse, wire, client       the server's wire format, over HTTP; json_format: pydantic types in it
     semantic_kernel         `PhiChatCompletion` for Semantic Kernel
+    agent_framework         `PhiChatClient` for Microsoft Agent Framework
+    plugins                 functions that many agents need: time, math, files, units
+    mcp                     tools of MCP servers, and an agent as an MCP server
 
 Import the module you need; importing the package alone loads no HTTP library and no framework.
 """

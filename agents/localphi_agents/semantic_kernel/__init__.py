@@ -8,6 +8,7 @@ functions    functions of a kernel as the server's tools
 messages     Semantic Kernel's messages from and to ours
 history      which part of a conversation is complete
 service      `PhiChatCompletion`
+conversation an answer told step by step, for programs that show what an agent does
 """
 
 from __future__ import annotations

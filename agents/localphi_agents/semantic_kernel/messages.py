@@ -66,6 +66,18 @@ def message_pieces(delta: Delta, ai_model_id: str, attempt: int) -> Iterator[Str
     yield StreamingChatMessageContent(content=delta.text, finish_reason=reason, **common)
 
 
+def result_text(result: Any) -> str:
+    """What a function returned, as the model reads it: texts as they are, everything else as JSON.
+
+    Tools of MCP servers return lists of contents; their texts are put together, and of images and the like
+    there is only a note.
+    """
+    contents = result if isinstance(result, list) and result else [result]
+    if any(isinstance(content, KernelContent) for content in contents):
+        return "\n".join(_shown(content) for content in contents)
+    return result if isinstance(result, str) else _json(result)
+
+
 def _to_messages(message: ChatMessageContent) -> Iterator[Message]:
     role = _ROLES[message.role]
     if role == "tool":
@@ -98,10 +110,21 @@ def _text(item: KernelContent, role: Role) -> str:
         case TextContent():
             return item.text
         case FunctionResultContent():
-            return item.result if isinstance(item.result, str) else _json(item.result)
+            return result_text(item.result)
     raise ServiceInvalidRequestError(
         f"Only text can be sent to a Phi model, but a message of role {role} has {type(item).__name__}."
     )
+
+
+def _shown(content: Any) -> str:
+    match content:
+        case TextContent():
+            return content.text
+        case ChatMessageContent():
+            return content.content
+        case KernelContent():
+            return f"({type(content).__name__}, which this model cannot read)"
+    return result_text(content)
 
 
 def _json(value: Any) -> str:

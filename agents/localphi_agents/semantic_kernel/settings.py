@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core.core_schema import ModelSchema
 from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
 from semantic_kernel.exceptions.service_exceptions import ServiceInvalidExecutionSettingsError
 
 from localphi_agents.chat import Options
+from localphi_agents.json_format import json_format
 
 _MAX_SEED = 2**31 - 1
-_MAX_NAME = 64
 _T = TypeVar("_T")
 
 
@@ -66,25 +63,8 @@ class PhiPromptExecutionSettings(PromptExecutionSettings):
         return name not in type(self).model_fields and self.extension_data[name] is not None
 
 
-class _Untitled(GenerateJsonSchema):
-    """Without the titles that pydantic makes of the names: every token of a schema is read by the model."""
-
-    def field_title_should_be_set(self, schema: Any) -> bool:
-        return False
-
-    def model_schema(self, schema: ModelSchema) -> JsonSchemaValue:
-        made = super().model_schema(schema)
-        if made.get("title") == schema["cls"].__name__:  # one that somebody wrote stays
-            del made["title"]
-        return made
-
-
 def _json_format(asked: type[BaseModel] | dict[str, Any] | None) -> Mapping[str, Any] | None:
-    if asked is None or isinstance(asked, dict):
-        return asked
-    name = re.sub(r"[^0-9A-Za-z_-]+", "_", asked.__name__)[:_MAX_NAME]
-    schema = asked.model_json_schema(schema_generator=_Untitled)
-    return {"type": "json_schema", "json_schema": {"name": name, "schema": schema, "strict": True}}
+    return asked if asked is None or isinstance(asked, dict) else json_format(asked)
 
 
 def _tool_name(tool: Mapping[str, Any]) -> str:

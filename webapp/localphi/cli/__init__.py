@@ -8,6 +8,7 @@ from io import TextIOWrapper
 import click
 
 from localphi import __version__
+from localphi.cli.agent import agent
 from localphi.cli.chat import chat
 from localphi.cli.doctor import doctor
 from localphi.cli.evaluate import evaluate
@@ -44,5 +45,5 @@ def main() -> None:
             stream.reconfigure(errors="replace")
 
 
-for _command in (serve, chat, models, doctor, evaluate):
+for _command in (serve, chat, agent, models, doctor, evaluate):
     main.add_command(_command)

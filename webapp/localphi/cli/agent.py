@@ -1,0 +1,229 @@
+"""localphi agent"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from localphi.cli.agent_terminal import ask, converse
+from localphi.errors import LocalphiError
+
+if TYPE_CHECKING:
+    from semantic_kernel import Kernel
+
+    from localphi_agents.semantic_kernel.conversation import Conversation
+
+_INTERRUPTED = 130  # as shells count a program that Ctrl-C ended
+_DEFAULT_PLUGINS = ("time", "math", "units")
+
+
+@click.command()
+@click.argument("question", nargs=-1)
+@click.option(
+    "--plugin",
+    "plugins",
+    multiple=True,
+    metavar="time|math|units|files:FOLDER",
+    help="Functions for the model; may be given again. [default: time, math and units]",
+)
+@click.option(
+    "--mcp-server",
+    "mcp_servers",
+    multiple=True,
+    metavar="COMMAND|URL",
+    help="Tools of an MCP server instead of or beside plugins; may be given again.",
+)
+@click.option("--mcp", is_flag=True, help="Be an MCP server: a tool that asks the agent, over stdio.")
+@click.option(
+    "--mcp-port",
+    type=click.IntRange(0, 65535),
+    help="Be an MCP server over HTTP, on this machine only, at this port; 0 for a free one.",
+)
+@click.option("--url", default="http://localhost:8000", show_default=True, help="Where the server is.")
+@click.option("--instructions", metavar="TEXT", help="How the agent is to answer.")
+@click.option(
+    "--temperature", type=click.FloatRange(0, 2), help="0 for greedy decoding. [default: the model's]"
+)
+@click.option(
+    "--max-tokens", type=click.IntRange(1), help="Longest answer. [default: what the context holds]"
+)
+def agent(
+    *,
+    question: tuple[str, ...],
+    plugins: tuple[str, ...],
+    mcp_servers: tuple[str, ...],
+    mcp: bool,
+    mcp_port: int | None,
+    url: str,
+    instructions: str | None,
+    temperature: float | None,
+    max_tokens: int | None,
+) -> None:
+    """Chat with an agent that calls functions; with a QUESTION, answer it and leave.
+
+    Needs a running server (localphi serve). Each call and its result is shown in a line.
+    Inside: /new starts over, /quit (or Ctrl-D) leaves, Ctrl-C stops an answer.
+    """
+    if question and (mcp or mcp_port is not None):
+        raise click.UsageError("An MCP server gets its questions from its clients; leave out QUESTION.")
+    _quiet()
+    recipe = _Recipe(plugins, mcp_servers, url, instructions, temperature, max_tokens)
+    with _installed():
+        if mcp or mcp_port is not None:
+            _serve(recipe, mcp_port)
+        else:
+            _talk(recipe, " ".join(question))
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    """What the agent is made of."""
+
+    plugins: tuple[str, ...]
+    mcp_servers: tuple[str, ...]
+    url: str
+    instructions: str | None
+    temperature: float | None
+    max_tokens: int | None
+
+    @asynccontextmanager
+    async def agent(self) -> AsyncIterator[tuple[Callable[[], Conversation], list[str]]]:
+        """What starts a conversation, and the names of its functions. MCP servers are connected meanwhile."""
+        from semantic_kernel import Kernel
+
+        from localphi_agents.mcp import McpTools, ToolServerError
+        from localphi_agents.semantic_kernel import PhiChatCompletion, PhiPromptExecutionSettings
+        from localphi_agents.semantic_kernel.conversation import Conversation
+        from localphi_agents.semantic_kernel.mcp import mcp_plugin
+
+        try:
+            service = PhiChatCompletion(base_url=self.url)
+        except ValueError as error:
+            raise LocalphiError(f"--url: {error}") from error
+        kernel = Kernel()
+        for name, plugin in _plugins(self.plugins or (() if self.mcp_servers else _DEFAULT_PLUGINS)):
+            kernel.add_plugin(plugin, name)
+        async with AsyncExitStack() as stack:
+            for target in self.mcp_servers:
+                try:
+                    tools = await stack.enter_async_context(McpTools(target))
+                except ValueError as error:
+                    raise LocalphiError(f"--mcp-server {target!r}: {error}") from error
+                except ToolServerError as error:
+                    raise LocalphiError(str(error)) from error
+                kernel.add_plugin(mcp_plugin(tools, _free_name(kernel, tools.name)))
+            settings = PhiPromptExecutionSettings(temperature=self.temperature, max_tokens=self.max_tokens)
+            functions = kernel.get_full_list_of_function_metadata()
+            yield (
+                lambda: Conversation(service, kernel, instructions=self.instructions, settings=settings),
+                [function.fully_qualified_name for function in functions],
+            )
+
+
+def _talk(recipe: _Recipe, question: str) -> None:
+    from anyio.from_thread import start_blocking_portal
+
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(recipe.agent()) as made:
+        conversation = made[0]()
+        if not question:
+            click.echo(f"Functions: {', '.join(made[1])}")
+            click.echo("/new starts over, /quit leaves, Ctrl-C stops an answer.\n")
+            converse(portal, conversation)
+        elif not ask(portal, conversation, question):
+            raise SystemExit(_INTERRUPTED)
+
+
+def _serve(recipe: _Recipe, port: int | None) -> None:
+    """Until the client leaves (stdio) or Ctrl-C (HTTP)."""
+    from localphi_agents.mcp.server import agent_server, serve_http, serve_stdio
+    from localphi_agents.semantic_kernel.conversation import answer_once
+
+    async def run() -> None:
+        async with recipe.agent() as (start, functions):
+
+            async def answer(question: str) -> str:
+                return await answer_once(start(), question)
+
+            can = ", ".join(functions) or "nothing"
+            server = agent_server(
+                answer,
+                description="Ask a language model on this computer. It remembers nothing of earlier "
+                f"questions. Functions it can call: {can}.",
+            )
+            if port is None:
+                # The thread that reads our input cannot be interrupted; there is nothing to save, either.
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
+                await serve_stdio(server)
+            else:
+                await serve_http(server, port, ready)
+
+    def ready(url: str) -> None:
+        click.echo(f"localphi agent is an MCP server at {url}")
+        click.echo("Nothing leaves this machine. Stop with Ctrl-C.")
+
+    try:
+        asyncio.run(run())
+    except KeyboardInterrupt:
+        click.echo("Stopped.", err=True)
+    except OSError as error:
+        if port is None:
+            raise
+        why = os.strerror(error.errno or 0)
+        raise LocalphiError(
+            f"Port {port} cannot be served: {why}. Choose another with --mcp-port."
+        ) from error
+
+
+@contextmanager
+def _installed() -> Iterator[None]:
+    """One sentence when the extra is not there."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        missing = (error.name or "a module").partition(".")[0]
+        raise LocalphiError(
+            f"'localphi agent' needs more than is installed ({missing} is missing). "
+            "Install it with: pip install 'localphi[agents]'"
+        ) from error
+
+
+def _quiet() -> None:
+    """Failures are told here in one sentence; the libraries would log them with tracebacks."""
+    for name in ("semantic_kernel", "mcp"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+
+
+def _plugins(names: tuple[str, ...]) -> Iterator[tuple[str, object]]:
+    from localphi_agents.plugins import Files, Math, Time, Units
+
+    plain: dict[str, Callable[[], object]] = {"time": Time, "math": Math, "units": Units}
+    for given in dict.fromkeys(names):
+        name, colon, folder = given.partition(":")
+        if given in plain:
+            yield given, plain[given]()
+        elif name == "files" and colon:
+            try:
+                yield name, Files(folder)
+            except ValueError as error:
+                raise LocalphiError(f"--plugin {given}: {error}") from error
+        else:
+            raise LocalphiError(f"--plugin is time, math, units or files:FOLDER, but {given!r} came.")
+
+
+def _free_name(kernel: Kernel, wanted: str) -> str:
+    """A name for a plugin, of what may be in one."""
+    name = re.sub(r"[^0-9A-Za-z_]+", "_", wanted).strip("_")[:24] or "mcp"
+    number, free = 2, name
+    while free in kernel.plugins:
+        free = f"{name}_{number}"
+        number += 1
+    return free
