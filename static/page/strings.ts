@@ -74,6 +74,14 @@ export const strings = {
   placeholder: 'Ask something',
   you: 'You',
   transcript: 'Chat',
+  copy: 'Copy',
+  copyCode: 'Copy code',
+  copyAnswer: 'Copy answer',
+  copyOutcome: (outcome: 'copied' | 'failed') =>
+    outcome === 'copied' ? 'Copied' : 'Could not copy',
+  /** Over code without a language. */
+  code: 'code',
+  codeLabel: (language: string) => (language === '' ? 'Code' : `Code, ${language}`),
   licences: 'Licences',
   deviceButton: (device: string) => `Device: ${device}`,
   deviceTitle: 'Where the model runs',

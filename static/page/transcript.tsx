@@ -2,11 +2,12 @@ import { useSignalEffect } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
 
 import type { Conversation, Entry, EntryStatus, Move } from './conversation';
+import { CopyButton } from './copy-button';
 import type { Engine } from './engine';
 import { ErrorBox } from './error-box';
 import { Logo } from './logo';
+import { Markdown } from './markdown/view';
 import { strings } from './strings';
-import { Text } from './text-view';
 
 interface Props {
   readonly engine: Engine;
@@ -87,6 +88,8 @@ interface AnswerProps {
 
 function AnswerView({ entry, onRetry }: AnswerProps) {
   const status = entry.status.value;
+  const text = entry.content.value;
+  const growing = status.state === 'waiting' || status.state === 'streaming';
   return (
     <article
       class="answer"
@@ -95,12 +98,17 @@ function AnswerView({ entry, onRetry }: AnswerProps) {
       data-status={status.state}
     >
       <div class="text" data-testid="answer-text">
-        <Text text={entry.content.value} />
+        <Markdown text={text} growing={growing} />
       </div>
       {status.state === 'failed' && (
         <ErrorBox error={status.error} onRetry={status.error.kind === 'context' ? null : onRetry} />
       )}
-      <AnswerNote status={status} move={entry.move.value} />
+      <div class="answer-foot">
+        {!growing && text !== '' && (
+          <CopyButton text={text} label={strings.copyAnswer} testId="copy-answer" />
+        )}
+        <AnswerNote status={status} move={entry.move.value} />
+      </div>
     </article>
   );
 }
