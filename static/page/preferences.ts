@@ -4,6 +4,7 @@ import type { DeviceChoice } from '../shared/protocol';
 const CHOICES: readonly string[] = ['auto', 'webgpu', 'wasm', 'server'] satisfies DeviceChoice[];
 const DEVICE_KEY = 'localphi.device';
 const MODEL_KEY = 'localphi.model';
+const SIDE_KEY = 'localphi.side';
 
 /** The deep link: ?device=, ?model=, ?q=, ?debug=1. */
 export interface Link {
@@ -44,6 +45,13 @@ export const preferences = {
   },
   set modelId(id: string) {
     write(MODEL_KEY, id);
+  },
+  /** Whether the list of chats stands beside the chat, where there is room. */
+  get sideOpen(): boolean {
+    return read(SIDE_KEY) !== 'closed';
+  },
+  set sideOpen(open: boolean) {
+    write(SIDE_KEY, open ? 'open' : 'closed');
   },
 };
 
