@@ -6,6 +6,7 @@ import type { Engine } from './engine';
 import { Icon } from './icon';
 import { Logo } from './logo';
 import { strings } from './strings';
+import { focusComposer } from './ui';
 import type { Ui } from './ui';
 
 interface Props {
@@ -43,6 +44,7 @@ export function Header({ engine, library, ui }: Props) {
           data-testid="new-chat"
           onClick={() => {
             library.newChat();
+            focusComposer();
           }}
         >
           {strings.newChat}

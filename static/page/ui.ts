@@ -71,3 +71,8 @@ export function focusOn(target: Target): void {
     });
   });
 }
+
+/** Ready to type, except where that would open a keyboard on the screen. */
+export function focusComposer(): void {
+  if (matchMedia('(pointer: fine)').matches) focusOn('composer');
+}

@@ -4,6 +4,7 @@ import { useEffect } from 'preact/hooks';
 import { Dialog } from '../dialog';
 import { Icon } from '../icon';
 import { strings } from '../strings';
+import { focusComposer } from '../ui';
 import type { Ui } from '../ui';
 import { ChatRow } from './chat-row';
 import { downloadAll, importFile } from './files';
@@ -49,6 +50,7 @@ function ChatList({ library, ui }: Props) {
         onClick={() => {
           ui.drawerOpen.value = false;
           library.newChat();
+          focusComposer();
         }}
       >
         <Icon name="plus" />
