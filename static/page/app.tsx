@@ -52,7 +52,7 @@ export function App({ engine, library, settings, ui }: Props) {
           <Composer key={conversation.id} conversation={conversation} onEditLast={editLast} />
         </footer>
       </div>
-      {ui.dialog.value === 'help' && <Help onClose={closeDialog} />}
+      {ui.dialog.value === 'help' && <Help ui={ui} onClose={closeDialog} />}
       {ui.dialog.value === 'settings' && (
         <SettingsDialog engine={engine} settings={settings} onClose={closeDialog} />
       )}
@@ -64,7 +64,8 @@ export function App({ engine, library, settings, ui }: Props) {
 function useShortcuts(library: Library, ui: Ui): void {
   useEffect(() => {
     const listener = (event: KeyboardEvent) => {
-      const action = actionOf(event, isTyping(event.target));
+      const single = ui.singleKeys.peek() && !isTyping(event.target);
+      const action = actionOf(event, single);
       if (!action || event.defaultPrevented || document.querySelector('dialog[open]')) return;
       if (action !== 'stop') event.preventDefault();
       act(action, library, ui);

@@ -186,12 +186,18 @@ export class Conversation {
     try {
       return await backend.chat(messages, options, handlersFor(answer), { signal });
     } catch (error) {
-      const shape = fromShape(toShape(error, 'worker'));
-      if (signal.aborted || !(await this.#source.fallBack(shape))) throw error;
+      if (signal.aborted || !(await this.#moveOn(backend, error))) throw error;
     }
     startOver(answer, { device: 'server', restarted: true });
     const server = await this.#source.ready();
     return server.chat(messages, options, handlersFor(answer), { signal });
+  }
+
+  /** Whether another backend is there now; it may have come when another chat's answer failed. */
+  async #moveOn(backend: Backend, error: unknown): Promise<boolean> {
+    if (await this.#source.fallBack(fromShape(toShape(error, 'worker')))) return true;
+    const now = await this.#source.ready().catch(() => backend);
+    return now !== backend;
   }
 
   #fromStored(message: StoredMessage): Entry {

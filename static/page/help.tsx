@@ -1,8 +1,14 @@
 import { Dialog } from './dialog';
 import { strings } from './strings';
+import type { Ui } from './ui';
+
+interface Props {
+  readonly ui: Ui;
+  readonly onClose: () => void;
+}
 
 /** The keyboard, as a table. */
-export function Help({ onClose }: { readonly onClose: () => void }) {
+export function Help({ ui, onClose }: Props) {
   const command = /Mac|iPhone|iPad/.test(navigator.platform) ? '⌘' : 'Ctrl';
   return (
     <Dialog title={strings.shortcuts} onClose={onClose} testId="help">
@@ -18,6 +24,17 @@ export function Help({ onClose }: { readonly onClose: () => void }) {
           </div>
         ))}
       </dl>
+      <label class="check">
+        <input
+          type="checkbox"
+          data-testid="single-keys"
+          checked={ui.singleKeys.value}
+          onChange={({ currentTarget }) => {
+            ui.singleKeys.value = currentTarget.checked;
+          }}
+        />
+        {strings.singleKeys}
+      </label>
     </Dialog>
   );
 }

@@ -5,6 +5,7 @@ const CHOICES: readonly string[] = ['auto', 'webgpu', 'wasm', 'server'] satisfie
 const DEVICE_KEY = 'localphi.device';
 const MODEL_KEY = 'localphi.model';
 const SIDE_KEY = 'localphi.side';
+const KEYS_KEY = 'localphi.single-keys';
 
 /** The deep link: ?device=, ?model=, ?q=, ?debug=1. */
 export interface Link {
@@ -52,6 +53,13 @@ export const preferences = {
   },
   set sideOpen(open: boolean) {
     write(SIDE_KEY, open ? 'open' : 'closed');
+  },
+  /** Whether keys of one character are shortcuts; people who speak to their computer want them off. */
+  get singleKeys(): boolean {
+    return read(KEYS_KEY) !== 'off';
+  },
+  set singleKeys(on: boolean) {
+    write(KEYS_KEY, on ? 'on' : 'off');
   },
 };
 

@@ -6,7 +6,7 @@ import { Alternatives } from './alternatives';
 import { useGrowth } from './composer';
 import type { Conversation, Entry } from './conversation';
 import { strings } from './strings';
-import { focusOn } from './ui';
+import { focusComposer } from './ui';
 
 interface Props {
   readonly entry: Entry;
@@ -55,7 +55,7 @@ function Editor({ entry, conversation, editing }: Props) {
   }, []);
   const close = () => {
     editing.value = null;
-    focusOn('composer');
+    focusComposer();
   };
   const ask = () => {
     conversation.edit(entry, text.value);

@@ -1,8 +1,8 @@
-/** Which keys do what. Keys of one character stay out of the way of those who speak or type to the page. */
+/** Which keys do what. */
 
 export type Action = 'help' | 'composer' | 'search' | 'new-chat' | 'stop';
 
-/** What a keyboard event tells; `typing` is whether it went to a place where one writes. */
+/** What a keyboard event tells. */
 export interface Key {
   readonly key: string;
   readonly ctrlKey: boolean;
@@ -12,8 +12,11 @@ export interface Key {
   readonly isComposing: boolean;
 }
 
-/** What the key asks for, or null. */
-export function actionOf(event: Key, typing: boolean): Action | null {
+/**
+ * What the key asks for, or null.
+ * single: whether keys of one character count; they do not where one writes.
+ */
+export function actionOf(event: Key, single: boolean): Action | null {
   const { key, altKey, shiftKey, isComposing } = event;
   if (isComposing || altKey) return null;
   const command = event.ctrlKey || event.metaKey;
@@ -22,7 +25,7 @@ export function actionOf(event: Key, typing: boolean): Action | null {
     return shiftKey && key.toLowerCase() === 'o' ? 'new-chat' : null;
   }
   if (key === 'Escape') return 'stop';
-  if (typing) return null;
+  if (!single) return null;
   if (key === '?') return 'help';
   return key === '/' ? 'composer' : null;
 }

@@ -168,6 +168,7 @@ export const strings = {
   reset: 'Reset all',
 
   shortcuts: 'Keyboard',
+  singleKeys: 'Use / and ? as shortcuts',
   /** command: the key that is Ctrl on most keyboards. */
   shortcutList: (
     command: string,

@@ -78,6 +78,7 @@ function Welcome({ engine, conversation }: Omit<Props, 'editing'>) {
 /** Keeps the newest text in view, unless one has scrolled away from it. */
 function useFollow(conversation: Conversation): void {
   const following = useRef(true);
+  const busy = conversation.busy.value;
   const lastId = conversation.entries.value.at(-1)?.id;
   useEffect(() => {
     const onScroll = () => {
@@ -89,11 +90,12 @@ function useFollow(conversation: Conversation): void {
       document.removeEventListener('scroll', onScroll);
     };
   }, []);
+  // A new answer is followed from its start; another version of an old one is not run after.
   useEffect(() => {
-    following.current = true;
-  }, [lastId]);
+    if (busy) following.current = true;
+  }, [busy, lastId]);
   useSignalEffect(() => {
-    if (conversation.messages.value.length === 0) return;
+    if (conversation.entries.value.at(-1)?.stored.value === undefined) return;
     // After the frame in which the new text is drawn.
     requestAnimationFrame(() => {
       const page = document.documentElement;

@@ -21,6 +21,8 @@ export class Ui {
   readonly sideOpen: Signal<boolean> = signal(preferences.sideOpen);
   /** Over the chat, where there is not. */
   readonly drawerOpen: Signal<boolean> = signal(false);
+  /** Whether `/` and `?` are shortcuts. */
+  readonly singleKeys: Signal<boolean> = signal(preferences.singleKeys);
   readonly dialog: Signal<DialogName | null> = signal(null);
   readonly toast: Signal<ToastContent | null> = signal(null);
 
@@ -33,6 +35,7 @@ export class Ui {
     });
     effect(() => {
       preferences.sideOpen = this.sideOpen.value;
+      preferences.singleKeys = this.singleKeys.value;
     });
   }
 

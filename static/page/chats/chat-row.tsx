@@ -3,6 +3,7 @@ import { useEffect, useRef } from 'preact/hooks';
 
 import { Icon } from '../icon';
 import { strings } from '../strings';
+import { focusComposer } from '../ui';
 import type { Ui } from '../ui';
 import { download } from './files';
 import type { Library } from './library';
@@ -147,6 +148,8 @@ async function removeWithUndo(info: ChatInfo, library: Library, ui: Ui): Promise
   const wasOpen = library.current.peek().id === info.id;
   const record = await library.remove(info.id);
   if (!record) return;
+  ui.drawerOpen.value = false; // what is said about it would lie under a drawer
+  focusComposer();
   const bringBack = async () => {
     await library.add([record]);
     if (wasOpen) await library.open(info.id);

@@ -24,6 +24,7 @@ export async function download(
 
 /** Says how it went; on an error nothing is imported. */
 export async function importFile(file: File, library: Library, ui: Ui): Promise<void> {
+  ui.drawerOpen.value = false; // what is said about it would lie under a drawer
   try {
     if (file.size > MAX_IMPORT_BYTES) {
       throw new ImportError(strings.fileTooBig(file.size, MAX_IMPORT_BYTES));

@@ -91,8 +91,8 @@ export class Library {
 
   /** Go to a chat of the list. False when it is not there (any more). */
   async open(chatId: string): Promise<boolean> {
-    if (this.#current.peek().id === chatId) return true;
     this.#opening = chatId;
+    if (this.#current.peek().id === chatId) return true;
     const live = this.#live.peek().get(chatId);
     if (live) {
       this.#enter(live);

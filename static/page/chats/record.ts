@@ -89,6 +89,19 @@ export type ChatGroup = 'pinned' | 'today' | 'week' | 'older';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
+/** Chats that are in list order, under their headings. */
+export function inGroups(
+  chats: readonly ChatInfo[],
+  nowMs: number,
+): ReadonlyMap<ChatGroup, readonly ChatInfo[]> {
+  const groups = new Map<ChatGroup, ChatInfo[]>();
+  for (const info of chats) {
+    const group = groupOf(info, nowMs);
+    groups.set(group, [...(groups.get(group) ?? []), info]);
+  }
+  return groups;
+}
+
 /** Under which heading of the list the chat stands. Days begin at midnight where the browser is. */
 export function groupOf({ pinned, askedMs }: ChatInfo, nowMs: number): ChatGroup {
   if (pinned) return 'pinned';

@@ -9,7 +9,7 @@ import type { Ui } from '../ui';
 import { ChatRow } from './chat-row';
 import { downloadAll, importFile } from './files';
 import type { Library } from './library';
-import { groupOf } from './record';
+import { inGroups } from './record';
 import type { ChatInfo } from './record';
 
 interface Props {
@@ -82,11 +82,9 @@ function ChatList({ library, ui }: Props) {
 }
 
 function Groups({ chats, library, ui }: Props & { readonly chats: readonly ChatInfo[] }) {
-  const nowMs = Date.now();
-  const groups = Map.groupBy(chats, (info) => groupOf(info, nowMs));
-  return [...groups].map(([group, members]) => (
+  return [...inGroups(chats, Date.now())].map(([group, members]) => (
     <section key={group} aria-label={strings.chatGroup[group]}>
-      <h3 class="group">{strings.chatGroup[group]}</h3>
+      <h2 class="group">{strings.chatGroup[group]}</h2>
       <ul>
         {members.map((info) => (
           <ChatRow key={info.id} info={info} library={library} ui={ui} />

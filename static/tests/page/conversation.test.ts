@@ -154,6 +154,24 @@ async function answered(text = 'Hi', answer = 'Hello') {
   return { backend, conversation };
 }
 
+test('an answer that waited for a device that another chat lost goes on elsewhere', async () => {
+  const [browser, server] = [new HeldBackend(), new HeldBackend()];
+  let backend: Backend = browser;
+  const conversation = new Conversation({
+    ready: () => Promise.resolve(backend),
+    fallBack: () => Promise.resolve(false),
+  });
+  conversation.send('Hi');
+  await settle();
+  backend = server;
+  browser.fail(new LocalphiError('worker', 'closed'));
+  await settle();
+  server.handlers.onText('Hello');
+  server.end(DONE);
+  await settle();
+  expect(shown(conversation)[1]).toBe('assistant Hello done');
+});
+
 test('an edited question leaves the old one and what followed as an alternative', async () => {
   const { backend, conversation } = await answered();
   conversation.send('More');

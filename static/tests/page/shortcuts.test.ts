@@ -5,7 +5,7 @@ import type { Key } from '../../page/shortcuts';
 
 const NONE = { ctrlKey: false, metaKey: false, shiftKey: false, altKey: false, isComposing: false };
 const press = (key: string, held: Partial<Key> = {}, typing = false) =>
-  actionOf({ ...NONE, key, ...held }, typing);
+  actionOf({ ...NONE, key, ...held }, !typing);
 
 test('keys do what the help says', () => {
   expect(press('?', { shiftKey: true })).toBe('help');

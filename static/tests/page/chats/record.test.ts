@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { find, groupOf, inListOrder, titleOf } from '../../../page/chats/record';
+import { find, groupOf, inGroups, inListOrder, titleOf } from '../../../page/chats/record';
 import { chat, message } from './samples';
 
 test('a title is the first words of the question, in one line', () => {
@@ -33,5 +33,10 @@ test('chats are grouped by the day they were asked', () => {
   const at = (hoursAgo: number) =>
     groupOf(chat('c', { askedMs: nowMs - hoursAgo * 3600e3 }), nowMs);
   expect([at(0), at(1), at(5 * 24), at(8 * 24)]).toEqual(['today', 'week', 'week', 'older']);
-  expect(groupOf(chat('c', { pinned: true }), nowMs)).toBe('pinned');
+  const pinned = chat('p', { pinned: true });
+  const old = chat('o');
+  expect([...inGroups([pinned, old], nowMs)]).toEqual([
+    ['pinned', [pinned]],
+    ['older', [old]],
+  ]);
 });
