@@ -33,6 +33,19 @@ export default tseslint.config(
       '@typescript-eslint/no-non-null-assertion': 'off',
     },
   },
+  {
+    files: ['page/**'],
+    rules: {
+      'no-restricted-syntax': [
+        'error',
+        {
+          selector:
+            "JSXAttribute[name.name='dangerouslySetInnerHTML'], MemberExpression[property.name=/^(inner|outer)HTML$/]",
+          message: 'The page never reads HTML: an answer could hide a script in it. Make elements.',
+        },
+      ],
+    },
+  },
   { files: ['shared/**'], rules: forbid('page', 'worker') },
   { files: ['page/**'], rules: forbid('worker') },
   { files: ['worker/**'], ignores: ['worker/runtime/ort.ts'], rules: forbid('page') },

@@ -24,5 +24,5 @@ export default defineConfig({
     },
     proxy: { '/v1': SERVER, '/models': SERVER, '/healthz': SERVER },
   },
-  test: { include: ['tests/**/*.test.ts'] },
+  test: { include: ['tests/**/*.test.{ts,tsx}'] },
 });

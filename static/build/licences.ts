@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Plugin } from 'vite';
@@ -10,7 +10,11 @@ const BUNDLED = [
   '@huggingface/tokenizers',
   '@preact/signals',
   '@preact/signals-core',
+  'devlop',
+  'highlight.js',
   'idb',
+  'lowlight',
+  'marked',
   'onnxruntime-web',
   'preact',
 ];
@@ -50,8 +54,15 @@ function notice(name: string): string {
   const text =
     name === 'onnxruntime-web'
       ? ONNX_RUNTIME_LICENCE
-      : readFileSync(join(folder, 'LICENSE'), 'utf8');
+      : readFileSync(join(folder, licenceFile(folder)), 'utf8');
   return `${name} ${version}\n\n${text.trim()}\n`;
+}
+
+/** Packages do not agree on how to write its name. */
+function licenceFile(folder: string): string {
+  const file = readdirSync(folder).find((name) => /^licen[cs]e(\.md|\.txt)?$/i.test(name));
+  if (file === undefined) throw new Error(`${folder} has no licence file`);
+  return file;
 }
 
 /** The licence texts of the bundled packages in licences.txt. */

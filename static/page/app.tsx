@@ -1,26 +1,102 @@
+import { useSignal } from '@preact/signals';
+import { useEffect } from 'preact/hooks';
+
+import type { Library } from './chats/library';
+import { Side } from './chats/side';
 import { Composer } from './composer';
-import type { Conversation } from './conversation';
 import type { Engine } from './engine';
 import { Header } from './header';
+import { Help } from './help';
 import { LoadStatus } from './load-status';
+import type { Settings } from './settings';
+import { SettingsDialog } from './settings-dialog';
+import { actionOf, isTyping } from './shortcuts';
+import type { Action } from './shortcuts';
 import { Toast } from './toast';
 import { Transcript } from './transcript';
+import { focusOn } from './ui';
+import type { Ui } from './ui';
 
 interface Props {
   readonly engine: Engine;
-  readonly conversation: Conversation;
+  readonly library: Library;
+  readonly settings: Settings;
+  readonly ui: Ui;
 }
 
-export function App({ engine, conversation }: Props) {
+export function App({ engine, library, settings, ui }: Props) {
+  const conversation = library.current.value;
+  const editing = useSignal<string | null>(null);
+  useShortcuts(library, ui);
+  const editLast = () => {
+    const last = conversation.entries.peek().findLast(({ role }) => role === 'user');
+    if (last) editing.value = last.id;
+  };
+  const closeDialog = () => {
+    ui.dialog.value = null;
+  };
   return (
     <>
-      <Header engine={engine} conversation={conversation} />
-      <Transcript engine={engine} conversation={conversation} />
-      <footer class="dock">
-        <Toast conversation={conversation} />
-        <LoadStatus engine={engine} />
-        <Composer conversation={conversation} />
-      </footer>
+      <Side library={library} ui={ui} />
+      <div class="stage">
+        <Header engine={engine} library={library} ui={ui} />
+        <Transcript
+          key={conversation.id}
+          engine={engine}
+          conversation={conversation}
+          editing={editing}
+        />
+        <footer class="dock">
+          <Toast ui={ui} />
+          <LoadStatus engine={engine} />
+          <Composer key={conversation.id} conversation={conversation} onEditLast={editLast} />
+        </footer>
+      </div>
+      {ui.dialog.value === 'help' && <Help ui={ui} onClose={closeDialog} />}
+      {ui.dialog.value === 'settings' && (
+        <SettingsDialog engine={engine} settings={settings} onClose={closeDialog} />
+      )}
     </>
   );
+}
+
+/** Keys that work wherever the focus is, except in a dialog. */
+function useShortcuts(library: Library, ui: Ui): void {
+  useEffect(() => {
+    const listener = (event: KeyboardEvent) => {
+      const single = ui.singleKeys.peek() && !isTyping(event.target);
+      const action = actionOf(event, single);
+      if (!action || event.defaultPrevented || document.querySelector('dialog[open]')) return;
+      if (action !== 'stop') event.preventDefault();
+      act(action, library, ui);
+    };
+    document.addEventListener('keydown', listener);
+    return () => {
+      document.removeEventListener('keydown', listener);
+    };
+  }, [library, ui]);
+}
+
+function act(action: Action, library: Library, ui: Ui): void {
+  switch (action) {
+    case 'help':
+      ui.dialog.value = 'help';
+      break;
+    case 'composer':
+      focusOn('composer');
+      break;
+    case 'search':
+      ui.showList();
+      focusOn('search');
+      break;
+    case 'new-chat':
+      library.newChat();
+      focusOn('composer');
+      break;
+    case 'stop':
+      library.current.peek().stop();
+      break;
+    default:
+      action satisfies never;
+  }
 }

@@ -2,25 +2,35 @@ import { useSignal } from '@preact/signals';
 import type { RefObject } from 'preact';
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 
+import { readDraft, writeDraft } from './chats/drafts';
 import type { Conversation } from './conversation';
 import { strings } from './strings';
 
 interface Props {
   readonly conversation: Conversation;
+  /** Asked to let the last question be edited. */
+  readonly onEditLast: () => void;
 }
 
-/** Where one writes. Enter sends, Shift+Enter breaks the line, Escape stops the answer. */
-export function Composer({ conversation }: Props) {
-  const text = useSignal('');
+/**
+ * Where one writes. Enter sends, Shift+Enter breaks the line, the arrow up goes to the last question.
+ * What was typed and not sent is kept with its chat.
+ */
+export function Composer({ conversation, onEditLast }: Props) {
+  const text = useSignal(draftOf(conversation));
   const area = useRef<HTMLTextAreaElement>(null);
   const busy = conversation.busy.value;
   useFocus(area, busy);
   useGrowth(area, text.value);
-  useEscape(() => {
-    conversation.stop();
-  });
+  const write = (value: string) => {
+    text.value = value;
+    writeDraft(conversation.id, isListed(conversation), value);
+  };
   const send = () => {
-    if (conversation.send(text.value)) text.value = '';
+    const listed = isListed(conversation);
+    if (!conversation.send(text.value)) return;
+    text.value = '';
+    writeDraft(conversation.id, listed, '');
   };
   return (
     <form
@@ -32,6 +42,7 @@ export function Composer({ conversation }: Props) {
     >
       <textarea
         ref={area}
+        id="composer"
         rows={1}
         data-testid="composer"
         aria-label={strings.placeholder}
@@ -39,13 +50,18 @@ export function Composer({ conversation }: Props) {
         autocomplete="off"
         value={text.value}
         onInput={(event) => {
-          text.value = event.currentTarget.value;
+          write(event.currentTarget.value);
         }}
         onKeyDown={(event) => {
-          // While a Chinese or Japanese word is being composed, Enter belongs to the word.
-          if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
-          event.preventDefault();
-          send();
+          // While a Chinese or Japanese word is being composed, keys belong to the word.
+          if (event.isComposing) return;
+          if (event.key === 'ArrowUp' && text.value === '' && !busy) {
+            event.preventDefault();
+            onEditLast();
+          } else if (event.key === 'Enter' && !event.shiftKey) {
+            event.preventDefault();
+            send();
+          }
         }}
       />
       {busy ? (
@@ -76,6 +92,15 @@ export function Composer({ conversation }: Props) {
   );
 }
 
+/** A chat is in the list once something was said in it. */
+function isListed(conversation: Conversation): boolean {
+  return conversation.messages.peek().length > 0;
+}
+
+function draftOf(conversation: Conversation): string {
+  return readDraft(conversation.id, isListed(conversation));
+}
+
 /**
  * Ready to type at the start, and when the button that had the focus has gone with a new answer,
  * except where that would open a keyboard on the screen.
@@ -88,23 +113,11 @@ function useFocus(area: RefObject<HTMLTextAreaElement | null>, busy: boolean): v
 }
 
 /** Keeps the text area as high as its text; the style sheet sets the most. */
-function useGrowth(area: RefObject<HTMLTextAreaElement | null>, text: string): void {
+export function useGrowth(area: RefObject<HTMLTextAreaElement | null>, text: string): void {
   useLayoutEffect(() => {
     const element = area.current;
     if (!element) return;
     element.style.height = 'auto';
     element.style.height = `${element.scrollHeight}px`;
   }, [area, text]);
-}
-
-function useEscape(onEscape: () => void): void {
-  useEffect(() => {
-    const listener = ({ key, isComposing }: KeyboardEvent) => {
-      if (key === 'Escape' && !isComposing) onEscape();
-    };
-    document.addEventListener('keydown', listener);
-    return () => {
-      document.removeEventListener('keydown', listener);
-    };
-  });
 }

@@ -1,12 +1,14 @@
-/** The chat: what was said, and the one answer that may be in the making. */
+/** One chat: what was said, with alternatives, and the one answer that may be in the making. */
 import { batch, computed, signal } from '@preact/signals';
 import type { ReadonlySignal, Signal } from '@preact/signals';
 
 import { LocalphiError, fromShape, toShape } from '../shared/errors';
 import type { ErrorShape } from '../shared/errors';
 import type { AnswerStats, BrowserDevice, Message, Role } from '../shared/protocol';
-import type { AnswerEnd, Backend } from './backend';
-import type { StoredEntry } from './history';
+import type { AnswerEnd, AnswerOptions, Backend } from './backend';
+import { Branches } from './chats/branches';
+import type { Chosen, StoredMessage, StoredState } from './chats/record';
+import { untilAborted } from './until-aborted';
 
 /** Where an entry stands. `waiting` is before the first piece of text. */
 export type EntryStatus =
@@ -22,11 +24,15 @@ export interface Move {
 }
 
 export interface Entry {
-  readonly id: number;
+  readonly id: string;
+  readonly parentId: string | null;
   readonly role: Role;
+  readonly madeMs: number;
   readonly content: Signal<string>;
   readonly status: Signal<EntryStatus>;
   readonly move: Signal<Move | null>;
+  /** As it is kept; the same object until something changes. */
+  readonly stored: ReadonlySignal<StoredMessage>;
 }
 
 /** Gives what answers; see Engine. */
@@ -35,50 +41,89 @@ export interface BackendSource {
   fallBack(error: LocalphiError): Promise<boolean>;
 }
 
+/** How to answer, as it is set when a question is asked. */
+export interface AnswerSettings {
+  /** Said to the model before anything else; empty for the model's own. */
+  readonly systemPrompt: string;
+  readonly options: AnswerOptions;
+}
+
+const PLAIN: AnswerSettings = { systemPrompt: '', options: {} };
+
 export class Conversation {
+  readonly id: string;
   readonly #source: BackendSource;
-  readonly #entries = signal<readonly Entry[]>([]);
+  readonly #settings: () => AnswerSettings;
+  readonly #branches = signal(new Branches<Entry>());
   readonly #answering = signal<AbortController | null>(null);
-  readonly #setAside = signal<readonly Entry[] | null>(null);
-  #lastId = 0;
 
   readonly busy: ReadonlySignal<boolean> = computed(() => this.#answering.value !== null);
-  /** Whether the chat that `newChat` put aside can be brought back. */
-  readonly canUndo: ReadonlySignal<boolean> = computed(() => this.#setAside.value !== null);
-
-  constructor(source: BackendSource) {
-    this.#source = source;
-  }
-
-  get entries(): ReadonlySignal<readonly Entry[]> {
-    return this.#entries;
-  }
-
-  /** Everything worth keeping. An answer in the making counts as stopped. */
-  readonly snapshot: ReadonlySignal<readonly StoredEntry[]> = computed(() =>
-    this.#entries.value.map(toStored),
+  /** The way through the chat that is shown. */
+  readonly entries: ReadonlySignal<readonly Entry[]> = computed(() => this.#branches.value.path());
+  readonly chosen: ReadonlySignal<Chosen> = computed(() => this.#branches.value.chosen);
+  /** Everything worth keeping, alternatives too. An answer in the making counts as stopped. */
+  readonly messages: ReadonlySignal<readonly StoredMessage[]> = computed(() =>
+    this.#branches.value.nodes.map(({ stored }) => stored.value),
   );
 
-  restore(stored: readonly StoredEntry[]): void {
-    this.#entries.value = stored.map((entry) => this.#fromStored(entry));
+  constructor(
+    source: BackendSource,
+    id: string = crypto.randomUUID(),
+    settings: () => AnswerSettings = () => PLAIN,
+  ) {
+    this.#source = source;
+    this.id = id;
+    this.#settings = settings;
   }
 
   /**
-   * Ask. Returns false, and keeps nothing, for blank text or while an answer is in the making.
-   * From the second question on, the chat that `newChat` put aside is given up.
+   * Take over what was kept, or what another tab has written since. Entries that are here and have
+   * not changed stay; an answer in the making is left alone.
    */
-  send(text: string): boolean {
-    if (text.trim() === '' || this.busy.value) return false;
-    if (this.#entries.value.length > 0) this.forget();
-    const question = this.#entry('user', text.trim(), { state: 'done', stats: null });
-    this.#answerAfter([...this.#entries.value, question]);
-    return true;
+  restore(messages: readonly StoredMessage[], chosen: Chosen): void {
+    batch(() => {
+      const { nodes } = this.#branches.peek();
+      const known = new Map(nodes.map((entry) => [entry.id, entry]));
+      for (const message of messages) {
+        const entry = known.get(message.id);
+        if (!entry) known.set(message.id, this.#fromStored(message));
+        else if (!grows(entry)) update(entry, message);
+      }
+      if (known.size === nodes.length && chosen === this.chosen.peek()) return;
+      const all = [...known.values()].sort((a, b) => a.madeMs - b.madeMs);
+      this.#branches.value = new Branches(all, chosen);
+    });
   }
 
-  /** Answer the last question again. No-op while an answer is in the making. */
-  retry(): void {
-    const last = this.#entries.value.findLastIndex(({ role }) => role === 'user');
-    if (last >= 0 && !this.busy.value) this.#answerAfter(this.#entries.value.slice(0, last + 1));
+  /** Ask. Returns false, and keeps nothing, for blank text or while an answer is in the making. */
+  send(text: string): boolean {
+    return this.#ask(text, this.entries.value.at(-1)?.id ?? null);
+  }
+
+  /** Ask otherwise: the old question stays as an alternative, with all that followed. As `send`. */
+  edit(question: Entry, text: string): boolean {
+    if (text.trim() === question.content.value) return false;
+    return this.#ask(text, question.parentId);
+  }
+
+  /** Answer once more; the old answer stays as an alternative. No-op while busy. */
+  regenerate(answer: Entry): void {
+    if (!this.busy.value) this.#answerTo(answer.parentId);
+  }
+
+  /** Make an answer that failed again, in its place. No-op while busy. */
+  retry(answer: Entry): void {
+    if (!this.busy.value) this.#begin(answer);
+  }
+
+  /** All alternatives of the entry, itself among them, in the order they were made. */
+  alternatives(entry: Entry): readonly Entry[] {
+    return this.#branches.value.siblings(entry);
+  }
+
+  /** Show this alternative and what followed it. */
+  show(entry: Entry): void {
+    this.#branches.value = this.#branches.value.showing(entry);
   }
 
   /** End the answer in the making, and keep what there is of it. */
@@ -86,42 +131,32 @@ export class Conversation {
     this.#answering.value?.abort();
   }
 
-  /** Start from nothing; the old chat can be brought back with `undo` until `forget`. */
-  newChat(): void {
-    if (this.#entries.value.length === 0) return;
-    this.#abandon();
+  #ask(text: string, parentId: string | null): boolean {
+    if (text.trim() === '' || this.busy.value) return false;
     batch(() => {
-      this.#setAside.value = this.#entries.value;
-      this.#entries.value = [];
+      const question = this.#add(parentId, 'user', text.trim(), { state: 'done', stats: null });
+      this.#answerTo(question.id);
+    });
+    return true;
+  }
+
+  #answerTo(questionId: string | null): void {
+    batch(() => {
+      this.#begin(this.#add(questionId, 'assistant', '', { state: 'waiting', readShare: 0 }));
     });
   }
 
-  undo(): void {
-    const before = this.#setAside.value;
-    if (!before) return;
-    this.#abandon();
-    batch(() => {
-      this.#entries.value = before;
-      this.#setAside.value = null;
-    });
+  #add(parentId: string | null, role: Role, content: string, status: EntryStatus): Entry {
+    const entry = this.#entry(crypto.randomUUID(), parentId, role, Date.now(), content, status);
+    this.#branches.value = this.#branches.value.with(entry);
+    return entry;
   }
 
-  /** Give up the chat that `newChat` put aside. */
-  forget(): void {
-    this.#setAside.value = null;
-  }
-
-  /** Stop, without waiting for the answer to end before another may begin. */
-  #abandon(): void {
-    this.stop();
-    this.#answering.value = null;
-  }
-
-  #answerAfter(asked: readonly Entry[]): void {
-    const answer = this.#entry('assistant', '', { state: 'waiting', readShare: 0 });
+  #begin(answer: Entry): void {
     const controller = new AbortController();
+    const asked = this.#branches.value.pathTo(answer).slice(0, -1);
     batch(() => {
-      this.#entries.value = [...asked, answer];
+      startOver(answer, null);
       this.#answering.value = controller;
     });
     void this.#answer(answer, toMessages(asked), controller.signal).finally(() => {
@@ -130,9 +165,9 @@ export class Conversation {
   }
 
   /** Never rejects: what goes wrong is shown in the answer's place. */
-  async #answer(answer: Entry, messages: readonly Message[], signal: AbortSignal): Promise<void> {
+  async #answer(answer: Entry, asked: readonly Message[], signal: AbortSignal): Promise<void> {
     try {
-      const end = await this.#stream(answer, messages, signal);
+      const end = await this.#stream(answer, asked, signal);
       const state = end.reason === 'stop' ? 'done' : end.reason === 'length' ? 'length' : 'stopped';
       answer.status.value = { state, stats: end.stats };
     } catch (error) {
@@ -143,60 +178,87 @@ export class Conversation {
   }
 
   /** Streams from the backend at hand; when the browser's devices give up, again from the server. */
-  async #stream(
-    answer: Entry,
-    messages: readonly Message[],
-    signal: AbortSignal,
-  ): Promise<AnswerEnd> {
+  async #stream(answer: Entry, asked: readonly Message[], signal: AbortSignal): Promise<AnswerEnd> {
+    const { systemPrompt, options } = this.#settings();
+    const messages: readonly Message[] =
+      systemPrompt === '' ? asked : [{ role: 'system', content: systemPrompt }, ...asked];
     const backend = await untilAborted(this.#source.ready(), signal);
     try {
-      return await backend.chat(messages, {}, handlersFor(answer), { signal });
+      return await backend.chat(messages, options, handlersFor(answer), { signal });
     } catch (error) {
-      const shape = fromShape(toShape(error, 'worker'));
-      if (signal.aborted || !(await this.#source.fallBack(shape))) throw error;
+      if (signal.aborted || !(await this.#moveOn(backend, error))) throw error;
     }
-    batch(() => {
-      answer.content.value = '';
-      answer.status.value = { state: 'waiting', readShare: 0 };
-      answer.move.value = { device: 'server', restarted: true };
-    });
+    startOver(answer, { device: 'server', restarted: true });
     const server = await this.#source.ready();
-    return server.chat(messages, {}, handlersFor(answer), { signal });
+    return server.chat(messages, options, handlersFor(answer), { signal });
   }
 
-  #entry(role: Role, content: string, status: EntryStatus): Entry {
-    return {
-      id: ++this.#lastId,
-      role,
-      content: signal(content),
-      status: signal(status),
-      move: signal(null),
-    };
+  /** Whether another backend is there now; it may have come when another chat's answer failed. */
+  async #moveOn(backend: Backend, error: unknown): Promise<boolean> {
+    if (await this.#source.fallBack(fromShape(toShape(error, 'worker')))) return true;
+    const now = await this.#source.ready().catch(() => backend);
+    return now !== backend;
   }
 
-  #fromStored({ role, content, state, stats, error }: StoredEntry): Entry {
-    const failed = state === 'failed' && error;
-    return this.#entry(role, content, failed ? { state, error } : restored(state, stats));
+  #fromStored(message: StoredMessage): Entry {
+    const { id, parentId, role, content, madeMs } = message;
+    return this.#entry(id, parentId, role, madeMs, content, statusOf(message));
+  }
+
+  #entry(
+    id: string,
+    parentId: string | null,
+    role: Role,
+    madeMs: number,
+    text: string,
+    now: EntryStatus,
+  ): Entry {
+    const content = signal(text);
+    const status = signal(now);
+    const stored = computed(() => ({
+      ...{ chatId: this.id, id, parentId, role, madeMs },
+      ...{ content: content.value, ...storedStatus(status.value) },
+    }));
+    return { id, parentId, role, madeMs, content, status, stored, move: signal(null) };
   }
 }
 
-function restored(state: StoredEntry['state'], stats: AnswerStats | null): EntryStatus {
-  return { state: state === 'failed' ? 'stopped' : state, stats };
+/** Whether more text may come. */
+export function grows({ status }: Entry): boolean {
+  return status.value.state === 'waiting' || status.value.state === 'streaming';
 }
 
-function toStored({ role, content, status }: Entry): StoredEntry {
-  const common = { role, content: content.value, stats: null, error: null };
-  const now = status.value;
+function startOver(answer: Entry, move: Move | null): void {
+  batch(() => {
+    answer.content.value = '';
+    answer.status.value = { state: 'waiting', readShare: 0 };
+    answer.move.value = move;
+  });
+}
+
+function update(entry: Entry, message: StoredMessage): void {
+  const { content, state } = entry.stored.value;
+  if (content === message.content && state === message.state) return;
+  entry.content.value = message.content;
+  entry.status.value = statusOf(message);
+}
+
+function statusOf({ state, stats, error }: StoredMessage): EntryStatus {
+  if (state === 'failed') return error ? { state, error } : { state: 'stopped', stats };
+  return { state, stats };
+}
+
+function storedStatus(now: EntryStatus): Pick<StoredMessage, 'state' | 'stats' | 'error'> {
   switch (now.state) {
     case 'waiting':
     case 'streaming':
-      return { ...common, state: 'stopped' };
+      return { state: 'stopped', stats: null, error: null };
     case 'failed':
-      return { ...common, state: 'failed', error: now.error };
+      return { state: 'failed', stats: null, error: now.error };
     case 'done':
     case 'length':
     case 'stopped':
-      return { ...common, state: now.state, stats: now.stats };
+      return { state: now.state satisfies StoredState, stats: now.stats, error: null };
     default:
       return now satisfies never;
   }
@@ -230,15 +292,4 @@ function handlersFor(answer: Entry) {
       answer.move.value = { device, restarted: false };
     },
   };
-}
-
-/** The promise's value; rejects at once when the signal is aborted first. */
-async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
-  const aborted = new Promise<never>((_, reject) => {
-    signal.addEventListener('abort', () => {
-      reject(new DOMException('stopped', 'AbortError'));
-    });
-  });
-  return Promise.race([promise, aborted]);
 }

@@ -3,7 +3,7 @@ import type { RefObject } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 
 import type { DeviceChoice, RungReport } from '../shared/protocol';
-import type { Conversation } from './conversation';
+import type { Library } from './chats/library';
 import type { Engine } from './engine';
 import { preferences, without } from './preferences';
 import { strings } from './strings';
@@ -13,11 +13,11 @@ const LICENCES = '/licences.txt';
 
 interface Props {
   readonly engine: Engine;
-  readonly conversation: Conversation;
+  readonly library: Library;
 }
 
 /** A button that opens the list of devices. */
-export function DevicePicker({ engine, conversation }: Props) {
+export function DevicePicker({ engine, library }: Props) {
   const open = useSignal(false);
   const area = useRef<HTMLDivElement>(null);
   const button = useRef<HTMLButtonElement>(null);
@@ -55,7 +55,7 @@ export function DevicePicker({ engine, conversation }: Props) {
           engine={engine}
           onChoose={(choice) => {
             close();
-            conversation.stop();
+            library.stopAll();
             preferences.device = choice;
             history.replaceState(null, '', without('device', location.href));
             engine.start(choice);

@@ -1,40 +1,66 @@
 import type { Device } from '../shared/protocol';
+import type { Library } from './chats/library';
 import type { Conversation } from './conversation';
 import { DevicePicker } from './device-picker';
 import type { Engine } from './engine';
+import { Icon } from './icon';
 import { Logo } from './logo';
 import { strings } from './strings';
+import { focusComposer } from './ui';
+import type { Ui } from './ui';
 
 interface Props {
   readonly engine: Engine;
-  readonly conversation: Conversation;
+  readonly library: Library;
+  readonly ui: Ui;
 }
 
-export function Header({ engine, conversation }: Props) {
+export function Header({ engine, library, ui }: Props) {
+  const conversation = library.current.value;
   return (
     <header class="bar">
+      <button
+        type="button"
+        class="icon-button"
+        data-testid="toggle-list"
+        aria-expanded={ui.listShown}
+        aria-label={ui.listShown ? strings.hideChats : strings.showChats}
+        onClick={() => {
+          ui.toggleList();
+        }}
+      >
+        <Icon name="list" />
+      </button>
       <h1 class="brand">
         <Logo />
         {strings.product}
       </h1>
       <StatusChip engine={engine} conversation={conversation} />
-      <DevicePicker engine={engine} conversation={conversation} />
-      <button
-        type="button"
-        class="button"
-        data-testid="new-chat"
-        onClick={() => {
-          conversation.newChat();
-        }}
-      >
-        {strings.newChat}
-      </button>
+      <DevicePicker engine={engine} library={library} />
+      {!ui.listShown && (
+        <button
+          type="button"
+          class="button"
+          data-testid="new-chat"
+          onClick={() => {
+            library.newChat();
+            focusComposer();
+          }}
+        >
+          {strings.newChat}
+        </button>
+      )}
     </header>
   );
 }
 
+interface ChipProps {
+  readonly engine: Engine;
+  readonly conversation: Conversation;
+}
+
 /** Model · device · rate of the last answer. */
-function StatusChip({ engine, conversation }: Props) {
+function StatusChip({ engine, conversation }: ChipProps) {
   return (
     <p class="chip" data-testid="status">
       {statusParts(engine, conversation).join(' · ')}

@@ -12,6 +12,7 @@ import type {
   WorkerMessage,
 } from '../shared/protocol';
 import type { AnswerEnd, AnswerHandlers, Backend } from './backend';
+import { untilAborted } from './until-aborted';
 
 /** How loading went; `device` is null when no device of this browser holds. */
 export interface Loaded {
@@ -35,6 +36,8 @@ export class LocalBackend implements Backend {
   readonly #exchanges = new Map<number, Exchange>();
   #fault: LocalphiError | null = null;
   #lastId = 0;
+  /** The answer in the making; null when the model is free. */
+  #answering: Promise<unknown> | null = null;
 
   /**
    * worker: a fresh one, owned from here on.
@@ -67,7 +70,24 @@ export class LocalBackend implements Backend {
     });
   }
 
-  chat(
+  /**
+   * One answer at a time: others wait for their turn here, where they can be cancelled at once.
+   */
+  async chat(
+    messages: readonly Message[],
+    options: ChatOptions,
+    handlers: AnswerHandlers,
+    { signal }: { signal: AbortSignal },
+  ): Promise<AnswerEnd> {
+    while (this.#answering) await untilAborted(this.#answering, signal);
+    const answering = this.#answer(messages, options, handlers, { signal });
+    this.#answering = answering.catch(() => {});
+    return answering.finally(() => {
+      this.#answering = null;
+    });
+  }
+
+  #answer(
     messages: readonly Message[],
     options: ChatOptions,
     handlers: AnswerHandlers,

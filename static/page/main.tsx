@@ -2,17 +2,23 @@
 import { effect } from '@preact/signals';
 import { options, render } from 'preact';
 
+import { chatIdIn, withChat } from './address';
 import { App } from './app';
-import { Conversation } from './conversation';
+import { openChannel } from './chats/channel';
+import { Library } from './chats/library';
 import { exposeDebug } from './debug';
 import { Engine } from './engine';
-import { Throttle, openHistory } from './history';
+import { openHistory } from './history';
 import { LocalBackend } from './local-backend';
 import { parseLink, preferences, without } from './preferences';
 import { RemoteBackend, fetchModelIds } from './remote-backend';
 import { rootState } from './root-state';
+import { Settings } from './settings';
+import { strings } from './strings';
+import { Ui } from './ui';
 
-const SAVE_INTERVAL_MS = 250;
+/** Less than this, zoom counted in, leaves no room for a list beside the chat. Style sheets know it, too. */
+const NARROW = '(width < 56rem)';
 
 async function start(root: HTMLElement): Promise<void> {
   const link = parseLink(location.search);
@@ -31,48 +37,63 @@ async function start(root: HTMLElement): Promise<void> {
   engine.start(link.device ?? preferences.device);
   if (link.debug) exposeDebug(engine);
 
-  const conversation = new Conversation(engine);
-  const history = await openHistory();
-  conversation.restore(await history.load());
-  keep(conversation, (entries) => history.save(entries));
-  showState(root, engine, conversation);
-  render(<App engine={engine} conversation={conversation} />, root);
-  if (link.question !== null) ask(conversation, link.question);
+  const settings = new Settings();
+  const library = new Library(
+    engine,
+    () => settings.forAnswer(),
+    await openHistory(),
+    openChannel(),
+  );
+  const ui = new Ui(matchMedia(NARROW));
+  await library.load().catch(() => {}); // a list that cannot be read is empty
+  await followAddress(library, ui);
+  addEventListener('pagehide', () => {
+    library.flush();
+  });
+  showState(root, engine, library);
+  render(<App engine={engine} library={library} settings={settings} ui={ui} />, root);
+  if (link.question !== null) ask(library, link.question);
 }
 
 function startWorker(): Worker {
   return new Worker(new URL('../worker/main.ts', import.meta.url), { type: 'module' });
 }
 
-function ask(conversation: Conversation, question: string): void {
+function ask(library: Library, question: string): void {
   history.replaceState(null, '', without('q', location.href));
-  conversation.newChat();
-  conversation.send(question);
+  library.newChat();
+  library.current.peek().send(question);
 }
 
-/** Saves as tokens arrive, and at once when an answer ends or the page is left. */
-function keep(
-  conversation: Conversation,
-  save: (entries: typeof conversation.snapshot.value) => Promise<void>,
-): void {
-  const throttle = new Throttle(save, SAVE_INTERVAL_MS);
-  let first = true;
+/** Keeps the address and the open chat the same, whichever of them changes. */
+async function followAddress(library: Library, ui: Ui): Promise<void> {
+  const follow = async () => {
+    const chatId = chatIdIn(location.hash);
+    if (chatId === null) library.newChat();
+    else if (!(await library.open(chatId))) {
+      ui.warn(strings.chatGone);
+      library.newChat();
+    }
+  };
+  await follow();
+  addEventListener('popstate', () => void follow());
+  let shownId = library.current.peek().id;
   effect(() => {
-    const entries = conversation.snapshot.value;
-    if (!first) throttle.push(entries);
-    first = false;
-  });
-  effect(() => {
-    if (!conversation.busy.value) throttle.flush();
-  });
-  addEventListener('pagehide', () => {
-    throttle.flush();
+    const { id } = library.current.value;
+    const listed = library.chats.value.some((info) => info.id === id) ? id : null;
+    if (chatIdIn(location.hash) !== listed) {
+      const address = withChat(location.href, listed);
+      // A new chat that enters the list is where one is already; another chat is a step.
+      if (id === shownId) history.replaceState(null, '', address);
+      else history.pushState(null, '', address);
+    }
+    shownId = id;
   });
 }
 
-function showState(root: HTMLElement, engine: Engine, conversation: Conversation): void {
+function showState(root: HTMLElement, engine: Engine, library: Library): void {
   effect(() => {
-    const { state, device } = rootState(engine.state.value, conversation);
+    const { state, device } = rootState(engine.state.value, library.current.value);
     root.dataset['state'] = state;
     root.dataset['device'] = device;
   });

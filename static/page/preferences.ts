@@ -4,6 +4,8 @@ import type { DeviceChoice } from '../shared/protocol';
 const CHOICES: readonly string[] = ['auto', 'webgpu', 'wasm', 'server'] satisfies DeviceChoice[];
 const DEVICE_KEY = 'localphi.device';
 const MODEL_KEY = 'localphi.model';
+const SIDE_KEY = 'localphi.side';
+const KEYS_KEY = 'localphi.single-keys';
 
 /** The deep link: ?device=, ?model=, ?q=, ?debug=1. */
 export interface Link {
@@ -44,6 +46,20 @@ export const preferences = {
   },
   set modelId(id: string) {
     write(MODEL_KEY, id);
+  },
+  /** Whether the list of chats stands beside the chat, where there is room. */
+  get sideOpen(): boolean {
+    return read(SIDE_KEY) !== 'closed';
+  },
+  set sideOpen(open: boolean) {
+    write(SIDE_KEY, open ? 'open' : 'closed');
+  },
+  /** Whether keys of one character are shortcuts; people who speak to their computer want them off. */
+  get singleKeys(): boolean {
+    return read(KEYS_KEY) !== 'off';
+  },
+  set singleKeys(on: boolean) {
+    write(KEYS_KEY, on ? 'on' : 'off');
   },
 };
 

@@ -2,8 +2,8 @@
 import { LocalphiError, messageOf } from '../shared/errors';
 import { asArray, asObject, asString, parseJson } from '../shared/json';
 import type { JsonObject } from '../shared/json';
-import type { ChatOptions, EndReason, Message } from '../shared/protocol';
-import type { AnswerEnd, AnswerHandlers, Backend } from './backend';
+import type { EndReason, Message } from '../shared/protocol';
+import type { AnswerEnd, AnswerHandlers, AnswerOptions, Backend } from './backend';
 import { SseParser } from './sse';
 
 const DONE = '[DONE]';
@@ -31,7 +31,7 @@ export class RemoteBackend implements Backend {
 
   async chat(
     messages: readonly Message[],
-    options: ChatOptions,
+    options: AnswerOptions,
     handlers: AnswerHandlers,
     { signal }: { signal: AbortSignal },
   ): Promise<AnswerEnd> {
@@ -52,7 +52,7 @@ export class RemoteBackend implements Backend {
 
   async #post(
     messages: readonly Message[],
-    options: ChatOptions,
+    options: AnswerOptions,
     signal: AbortSignal,
   ): Promise<Response> {
     const body = {
@@ -62,6 +62,9 @@ export class RemoteBackend implements Backend {
       stream_options: { include_usage: true },
       ...(options.maxTokens !== undefined && { max_tokens: options.maxTokens }),
       ...(options.temperature !== undefined && { temperature: options.temperature }),
+      ...(options.topP !== undefined && { top_p: options.topP }),
+      ...(options.topK !== undefined && { top_k: options.topK }),
+      ...(options.seed !== undefined && { seed: options.seed }),
       ...(options.stop && { stop: options.stop }),
     };
     const response = await this.#fetch('/v1/chat/completions', {

@@ -1,8 +1,11 @@
 /** Every word the page says, in one place so that it can be said in other languages. */
 import type { ErrorKind } from '../shared/errors';
 import type { AnswerStats, Device, DeviceChoice, LoadNote, Reason } from '../shared/protocol';
+import type { ChatGroup } from './chats/record';
+import type { NumberField } from './settings';
 
 const count = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
+const hundredths = new Intl.NumberFormat('en', { maximumFractionDigits: 2 });
 const tenths = new Intl.NumberFormat('en', { maximumFractionDigits: 1 });
 
 const deviceNames: Record<Device, string> = { webgpu: 'WebGPU', wasm: 'WASM', server: 'Server' };
@@ -50,6 +53,29 @@ const notes: Record<LoadNote, string> = {
   'stored-manifest': 'The server is out of reach. This is the model of an earlier visit.',
 };
 
+const chatGroups: Record<ChatGroup, string> = {
+  pinned: 'Pinned',
+  today: 'Today',
+  week: 'Last seven days',
+  older: 'Older',
+};
+
+const settingNames: Record<NumberField, string> = {
+  temperature: 'Temperature',
+  maxTokens: 'Longest answer',
+  topP: 'Top p',
+  topK: 'Top k',
+  seed: 'Seed',
+};
+
+const settingHints: Record<NumberField, string> = {
+  temperature: '0 always takes the likeliest word; more is more varied.',
+  maxTokens: 'In tokens; a word has one or two.',
+  topP: 'Share of the likeliest words to choose from.',
+  topK: 'Number of the likeliest words to choose from; 0 is all.',
+  seed: 'The same seed gives the same answer again.',
+};
+
 export const strings = {
   product: 'localphi',
   here: 'This Phi runs in your browser. Nothing leaves this machine.',
@@ -66,14 +92,97 @@ export const strings = {
   ],
   examplesLabel: 'Questions to start with',
   newChat: 'New chat',
-  chatCleared: 'Started a new chat.',
   undo: 'Undo',
+  close: 'Close',
+  done: 'Done',
+  cancel: 'Cancel',
   retry: 'Try again',
   send: 'Send',
   stop: 'Stop',
   placeholder: 'Ask something',
   you: 'You',
   transcript: 'Chat',
+  copy: 'Copy',
+  copyCode: 'Copy code',
+  copyAnswer: 'Copy answer',
+  copyOutcome: (outcome: 'copied' | 'failed') =>
+    outcome === 'copied' ? 'Copied' : 'Could not copy',
+  /** Over code without a language. */
+  code: 'code',
+  codeLabel: (language: string) => (language === '' ? 'Code' : `Code, ${language}`),
+  editQuestion: 'Edit',
+  askAgain: 'Ask again',
+  editedQuestion: 'Your question, edited',
+  regenerate: 'Regenerate',
+  alternative: (which: number, of: number) => `${which} / ${of}`,
+  alternativesLabel: 'Versions',
+  previousAlternative: 'Previous version',
+  nextAlternative: 'Next version',
+  /** For screen readers, in place of a long answer. */
+  answerReady: (words: number) => `The answer is there, ${count.format(words)} words.`,
+
+  chats: 'Chats',
+  showChats: 'Show chats',
+  hideChats: 'Hide chats',
+  searchChats: 'Search chats',
+  noChats: 'Your chats will be listed here. They stay in this browser.',
+  nothingFound: 'No chat has all these words.',
+  chatGroup: chatGroups,
+  chatTitle: 'Title of the chat',
+  chatActions: (title: string) => `Actions for “${title}”`,
+  beingAnswered: 'being answered',
+  rename: 'Rename',
+  pin: 'Pin',
+  unpin: 'Unpin',
+  saveMarkdown: 'Save as Markdown',
+  saveJson: 'Save as JSON',
+  deleteChat: 'Delete',
+  chatDeleted: (title: string) => `Deleted “${title}”.`,
+  chatGone: 'That chat is not in this browser (any more).',
+  notKept: 'The browser keeps nothing for this page, so chats are gone when you leave.',
+  importChats: 'Import',
+  exportAll: 'Export all',
+  /** Who speaks, in files to read. */
+  speakers: { user: 'You', assistant: 'localphi' },
+  imported: (added: number, known: number) => {
+    const chats = added === 1 ? 'Imported 1 chat.' : `Imported ${count.format(added)} chats.`;
+    return known === 0 ? chats : `${chats} ${count.format(known)} were here already.`;
+  },
+  importFailed: (file: string, why: string) => `Nothing was imported from ${file}: ${why}.`,
+  fileTooBig: (sizeBytes: number, mostBytes: number) =>
+    `the file should have at most ${megabytes(mostBytes)} MB, but has ${megabytes(sizeBytes)} MB`,
+
+  settings: 'Settings',
+  settingsNote: 'They count from the next answer on, for all chats in this browser.',
+  settingName: settingNames,
+  settingHint: settingHints,
+  systemPrompt: 'System prompt',
+  systemPromptHint: 'What the model is told before each chat',
+  modelsOwn: 'the model’s own',
+  serverOnly: 'Only when the server answers.',
+  outOfRange: (min: number, max: number) =>
+    `From ${hundredths.format(min)} to ${hundredths.format(max)}.`,
+  stopStrings: 'Stop strings',
+  stopStringsHint: 'One a line. The answer ends before the first of them.',
+  tooManyStops: 'At most 16, of up to 1024 characters.',
+  reset: 'Reset all',
+
+  shortcuts: 'Keyboard',
+  singleKeys: 'Use / and ? as shortcuts',
+  /** command: the key that is Ctrl on most keyboards. */
+  shortcutList: (
+    command: string,
+  ): readonly (readonly [keys: readonly string[], meaning: string])[] => [
+    [['Enter'], 'Send'],
+    [['Shift', 'Enter'], 'New line'],
+    [['Esc'], 'Stop the answer'],
+    [['↑'], 'Edit the last question, from an empty box'],
+    [['/'], 'Go to the box one writes in'],
+    [[command, 'K'], 'Search chats'],
+    [[command, 'Shift', 'O'], 'New chat'],
+    [['?'], 'This help'],
+  ],
+
   licences: 'Licences',
   deviceButton: (device: string) => `Device: ${device}`,
   deviceTitle: 'Where the model runs',
@@ -114,6 +223,9 @@ export const strings = {
       .filter((part) => part !== null)
       .join(' · '),
 };
+
+/** What another language has to say. */
+export type Strings = typeof strings;
 
 /** Messages of the runtime can be a page long. */
 function shorten(text: string): string {

@@ -1,19 +1,23 @@
+import type { Signal } from '@preact/signals';
 import { useSignalEffect } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
 
-import type { Conversation, Entry, EntryStatus, Move } from './conversation';
+import { Announcer } from './announcer';
+import { AnswerView } from './answer-view';
+import type { Conversation } from './conversation';
 import type { Engine } from './engine';
-import { ErrorBox } from './error-box';
 import { Logo } from './logo';
+import { QuestionView } from './question-view';
 import { strings } from './strings';
-import { Text } from './text-view';
 
 interface Props {
   readonly engine: Engine;
   readonly conversation: Conversation;
+  /** Id of the question that is being edited. */
+  readonly editing: Signal<string | null>;
 }
 
-export function Transcript({ engine, conversation }: Props) {
+export function Transcript({ engine, conversation, editing }: Props) {
   const entries = conversation.entries.value;
   useFollow(conversation);
   return (
@@ -23,18 +27,18 @@ export function Transcript({ engine, conversation }: Props) {
       ) : (
         entries.map((entry, i) =>
           entry.role === 'user' ? (
-            <Question key={entry.id} entry={entry} />
+            <QuestionView
+              key={entry.id}
+              entry={entry}
+              conversation={conversation}
+              editing={editing}
+            />
           ) : (
             <AnswerView
               key={entry.id}
               entry={entry}
-              onRetry={
-                i === entries.length - 1
-                  ? () => {
-                      conversation.retry();
-                    }
-                  : null
-              }
+              conversation={conversation}
+              last={i === entries.length - 1}
             />
           ),
         )
@@ -44,7 +48,7 @@ export function Transcript({ engine, conversation }: Props) {
   );
 }
 
-function Welcome({ engine, conversation }: Props) {
+function Welcome({ engine, conversation }: Omit<Props, 'editing'>) {
   const state = engine.state.value;
   const onServer = state.phase === 'ready' && state.device === 'server';
   return (
@@ -71,95 +75,10 @@ function Welcome({ engine, conversation }: Props) {
   );
 }
 
-function Question({ entry }: { readonly entry: Entry }) {
-  return (
-    <article class="question" aria-label={strings.you} data-testid="message-user">
-      {entry.content.value}
-    </article>
-  );
-}
-
-interface AnswerProps {
-  readonly entry: Entry;
-  /** Null for all but the last answer. */
-  readonly onRetry: (() => void) | null;
-}
-
-function AnswerView({ entry, onRetry }: AnswerProps) {
-  const status = entry.status.value;
-  return (
-    <article
-      class="answer"
-      aria-label={strings.product}
-      data-testid="message-assistant"
-      data-status={status.state}
-    >
-      <div class="text" data-testid="answer-text">
-        <Text text={entry.content.value} />
-      </div>
-      {status.state === 'failed' && (
-        <ErrorBox error={status.error} onRetry={status.error.kind === 'context' ? null : onRetry} />
-      )}
-      <AnswerNote status={status} move={entry.move.value} />
-    </article>
-  );
-}
-
-/** The quiet line under an answer. */
-function AnswerNote({
-  status,
-  move,
-}: {
-  readonly status: EntryStatus;
-  readonly move: Move | null;
-}) {
-  const parts = [moveText(move), statusText(status)].filter((part) => part !== null);
-  if (parts.length === 0) return null;
-  return (
-    <p class="quiet" data-testid="answer-note">
-      {parts.join(' ')}
-    </p>
-  );
-}
-
-function moveText(move: Move | null): string | null {
-  if (!move) return null;
-  return move.restarted ? strings.restarted : strings.moved(move.device);
-}
-
-function statusText(status: EntryStatus): string | null {
-  switch (status.state) {
-    case 'waiting':
-      return status.readShare > 0 ? strings.reading(status.readShare) : strings.thinking;
-    case 'streaming':
-    case 'failed':
-      return null;
-    case 'done':
-      return status.stats && strings.stats(status.stats);
-    case 'length':
-    case 'stopped': {
-      const why = status.state === 'length' ? strings.full : strings.stopped;
-      return status.stats ? `${why} ${strings.stats(status.stats)}` : why;
-    }
-    default:
-      return status satisfies never;
-  }
-}
-
-/** Reads a finished answer to screen readers, once and whole rather than word by word. */
-function Announcer({ conversation }: { readonly conversation: Conversation }) {
-  const last = conversation.entries.value.at(-1);
-  const finished = last?.role === 'assistant' && !conversation.busy.value;
-  return (
-    <div class="visually-hidden" aria-live="polite">
-      {finished ? last.content.value : ''}
-    </div>
-  );
-}
-
 /** Keeps the newest text in view, unless one has scrolled away from it. */
 function useFollow(conversation: Conversation): void {
   const following = useRef(true);
+  const busy = conversation.busy.value;
   const lastId = conversation.entries.value.at(-1)?.id;
   useEffect(() => {
     const onScroll = () => {
@@ -171,11 +90,12 @@ function useFollow(conversation: Conversation): void {
       document.removeEventListener('scroll', onScroll);
     };
   }, []);
+  // A new answer is followed from its start; another version of an old one is not run after.
   useEffect(() => {
-    following.current = true;
-  }, [lastId]);
+    if (busy) following.current = true;
+  }, [busy, lastId]);
   useSignalEffect(() => {
-    if (conversation.snapshot.value.length === 0) return;
+    if (conversation.entries.value.at(-1)?.stored.value === undefined) return;
     // After the frame in which the new text is drawn.
     requestAnimationFrame(() => {
       const page = document.documentElement;

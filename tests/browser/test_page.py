@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Route, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
-from find_browser import find
+from driving import READY_MS, Open
 from serving import ROOT, VECTORS, LiveServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 SCREENSHOTS = ROOT / "tests" / "output"
-READY_MS = 120_000
 PARITY = json.loads((VECTORS / "parity.json").read_text(encoding="utf-8"))
 QUESTION = "What is localphi?"
 DAMAGE_WEIGHTS = """async () => {
@@ -29,66 +26,6 @@ DAMAGE_WEIGHTS = """async () => {
     }
   }
 }"""
-FLAGS = (
-    "--no-sandbox",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--enable-unsafe-webgpu",  # gives a software WebGPU adapter on machines without a GPU
-)
-
-
-@pytest.fixture(scope="session")
-def browser_path() -> Path:
-    path = find()
-    assert path is not None, "no browser: run `make browser`"
-    return path
-
-
-@pytest.fixture(scope="session")
-def playwright(browser_path: Path) -> Iterator[Playwright]:
-    with sync_playwright() as playwright:
-        yield playwright
-
-
-@pytest.fixture(scope="session")
-def browser(playwright: Playwright, browser_path: Path) -> Iterator[Browser]:
-    browser = playwright.chromium.launch(executable_path=str(browser_path), args=["--headless=new", *FLAGS])
-    yield browser
-    browser.close()
-
-
-@pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context(viewport={"width": 1100, "height": 760})
-    yield context
-    context.close()
-
-
-@pytest.fixture
-def problems(context: BrowserContext) -> list[str]:
-    """What the browser complained about on the console; tests that expect trouble look elsewhere."""
-    found: list[str] = []
-    context.on("console", lambda message: found.append(message.text) if message.type == "error" else None)
-    context.on("weberror", lambda error: found.append(str(error.error)))
-    return found
-
-
-Open = Callable[..., Page]
-
-
-@pytest.fixture
-def open_page(context: BrowserContext, demo_server: LiveServer) -> Open:
-    def open_(query: str = "", wait: bool = True) -> Page:
-        page = context.new_page()
-        page.goto(f"{demo_server.url}/{query}")
-        if wait:
-            expect(page.locator("[data-state=ready]")).to_be_attached(timeout=READY_MS)
-        return page
-
-    return open_
 
 
 def _ask(page: Page, text: str) -> str:

@@ -19,17 +19,19 @@ const DONE: AnswerEnd = { reason: 'stop', stats: STATS, ids: null };
 /** A backend whose answers are in the test's hands. */
 class HeldBackend implements Backend {
   readonly asked: (readonly Message[])[] = [];
+  options: object = {};
   handlers!: AnswerHandlers;
   end!: (end: AnswerEnd) => void;
   fail!: (error: Error) => void;
 
   chat(
     messages: readonly Message[],
-    _: object,
+    options: object,
     handlers: AnswerHandlers,
     { signal }: { signal: AbortSignal },
   ): Promise<AnswerEnd> {
     this.asked.push(messages);
+    this.options = options;
     this.handlers = handlers;
     return new Promise((resolve, reject) => {
       this.end = resolve;
@@ -116,14 +118,16 @@ test('stopping works before any device is ready', async () => {
   expect(shown(conversation)).toEqual(['user Hi done', 'assistant  stopped']);
 });
 
-test('an error keeps the question, and trying again asks it again', async () => {
+test('an error keeps the question, and trying again makes the answer anew in its place', async () => {
   const { backend, conversation } = await asking();
+  backend.handlers.onText('Hal');
   backend.fail(new LocalphiError('server', 'busy'));
   await settle();
-  expect(shown(conversation)).toEqual(['user Hi done', 'assistant  failed']);
-  conversation.retry();
+  expect(shown(conversation)).toEqual(['user Hi done', 'assistant Hal failed']);
+  conversation.retry(conversation.entries.value[1]!);
   await settle();
   expect(shown(conversation)).toEqual(['user Hi done', 'assistant  waiting']);
+  expect(conversation.messages.value).toHaveLength(2);
   expect(backend.asked).toHaveLength(2);
 });
 
@@ -142,22 +146,95 @@ test('when the device gives up, the next backend answers from the start', async 
   expect(conversation.entries.value[1]?.move.value).toEqual({ device: 'server', restarted: true });
 });
 
-test('a new chat can be undone until a second question is asked in it', async () => {
-  const { backend, conversation } = await asking();
+/** A conversation with one whole exchange. */
+async function answered(text = 'Hi', answer = 'Hello') {
+  const { backend, conversation } = await asking(text);
+  backend.handlers.onText(answer);
   backend.end(DONE);
   await settle();
-  conversation.newChat();
-  expect(shown(conversation)).toEqual([]);
-  conversation.undo();
-  expect(shown(conversation)).toHaveLength(2);
-  conversation.newChat();
-  conversation.send('Other');
+  return { backend, conversation };
+}
+
+test('an answer that waited for a device that another chat lost goes on elsewhere', async () => {
+  const [browser, server] = [new HeldBackend(), new HeldBackend()];
+  let backend: Backend = browser;
+  const conversation = new Conversation({
+    ready: () => Promise.resolve(backend),
+    fallBack: () => Promise.resolve(false),
+  });
+  conversation.send('Hi');
   await settle();
-  expect(conversation.canUndo.value).toBe(true);
+  backend = server;
+  browser.fail(new LocalphiError('worker', 'closed'));
+  await settle();
+  server.handlers.onText('Hello');
+  server.end(DONE);
+  await settle();
+  expect(shown(conversation)[1]).toBe('assistant Hello done');
+});
+
+test('an edited question leaves the old one and what followed as an alternative', async () => {
+  const { backend, conversation } = await answered();
+  conversation.send('More');
+  await settle();
   backend.end(DONE);
   await settle();
-  conversation.send('Another');
-  expect(conversation.canUndo.value).toBe(false);
+  const [first] = conversation.entries.value;
+  expect(conversation.edit(first!, ' Bye ')).toBe(true);
+  await settle();
+  expect(shown(conversation)).toEqual(['user Bye done', 'assistant  waiting']);
+  expect(backend.asked.at(-1)).toEqual([{ role: 'user', content: 'Bye' }]);
+  const edited = conversation.entries.value[0]!;
+  expect(conversation.alternatives(edited)).toEqual([first, edited]);
+  conversation.show(first!);
+  expect(shown(conversation)).toHaveLength(4);
+  expect(shown(conversation)[2]).toBe('user More done');
+});
+
+test('a question that was not changed, blank, or edited meanwhile is not asked', async () => {
+  const { conversation } = await answered();
+  const [first] = conversation.entries.value;
+  expect(conversation.edit(first!, 'Hi')).toBe(false);
+  expect(conversation.edit(first!, ' ')).toBe(false);
+  conversation.send('More');
+  expect(conversation.edit(first!, 'Bye')).toBe(false);
+});
+
+test('a regenerated answer leaves the old one as an alternative', async () => {
+  const { backend, conversation } = await answered();
+  const old = conversation.entries.value[1]!;
+  conversation.regenerate(old);
+  await settle();
+  backend.handlers.onText('Good day');
+  backend.end(DONE);
+  await settle();
+  expect(shown(conversation)).toEqual(['user Hi done', 'assistant Good day done']);
+  expect(backend.asked[1]).toEqual([{ role: 'user', content: 'Hi' }]);
+  const next = conversation.entries.value[1]!;
+  expect(conversation.alternatives(old)).toEqual([old, next]);
+  conversation.show(old);
+  conversation.send('More');
+  await settle();
+  expect(backend.asked[2]?.map(({ content }) => content)).toEqual(['Hi', 'Hello', 'More']);
+});
+
+test('the settings of the moment go with a question', async () => {
+  const backend = new HeldBackend();
+  let systemPrompt = 'Be brief.';
+  const conversation = new Conversation(sourceOf(backend), 'c', () => ({
+    systemPrompt,
+    options: { temperature: 0.5 },
+  }));
+  conversation.send('Hi');
+  await settle();
+  expect(backend.asked[0]?.[0]).toEqual({ role: 'system', content: 'Be brief.' });
+  expect(backend.options).toEqual({ temperature: 0.5 });
+  backend.end(DONE);
+  await settle();
+  systemPrompt = '';
+  conversation.send('More');
+  await settle();
+  expect(backend.asked[1]?.map(({ role }) => role)).toEqual(['user', 'user']);
 });
 
 test('a question that did not fit is left out of later prompts', async () => {
@@ -169,27 +246,34 @@ test('a question that did not fit is left out of later prompts', async () => {
   expect(backend.asked.at(-1)).toEqual([{ role: 'user', content: 'Short' }]);
 });
 
-test('a new chat may be started in the middle of an answer', async () => {
-  const { conversation } = await asking();
-  conversation.newChat();
-  expect(conversation.busy.value).toBe(false);
-  expect(conversation.send('Other')).toBe(true);
-});
-
 test('what is kept comes back, an answer in the making as stopped', async () => {
   const { backend, conversation } = await asking();
   backend.handlers.onText('Hel');
-  const restored = new Conversation(sourceOf(backend));
-  restored.restore(conversation.snapshot.value);
+  const restored = new Conversation(sourceOf(backend), conversation.id);
+  restored.restore(conversation.messages.value, conversation.chosen.value);
   expect(shown(restored)).toEqual(['user Hi done', 'assistant Hel stopped']);
+  expect(restored.messages.value).toEqual(conversation.messages.value);
 });
 
-test('a snapshot is plain data', async () => {
+test('what is kept is plain data, and the same object until it changes', async () => {
   const { backend, conversation } = await asking();
+  const before = conversation.messages.value;
   backend.fail(new LocalphiError('server', 'busy'));
   await settle();
-  const snapshot = conversation.snapshot.value;
-  expect(structuredClone(snapshot)).toEqual(snapshot);
+  const messages = conversation.messages.value;
+  expect(structuredClone(messages)).toEqual(messages);
+  expect(messages[0]).toBe(before[0]);
+  expect(messages[1]).not.toBe(before[1]);
+});
+
+test('what another tab said is taken over, an answer in the making stays', async () => {
+  const { backend, conversation } = await asking();
+  backend.handlers.onText('Hel');
+  const [question, answer] = conversation.messages.value;
+  const other = { ...question!, id: 'other', content: 'Hey', madeMs: question!.madeMs + 1 };
+  conversation.restore([{ ...answer!, content: '' }, other], conversation.chosen.value);
+  expect(shown(conversation)).toEqual(['user Hi done', 'assistant Hel streaming']);
+  expect(conversation.alternatives(conversation.entries.value[0]!)).toHaveLength(2);
 });
 
 test('reading a long chat shows how far it is', async () => {

@@ -79,3 +79,31 @@ test('a worker that answers the cancel lives on', async () => {
   await vi.advanceTimersByTimeAsync(6000);
   expect(worker.terminated).toBe(false);
 });
+
+test('answers take turns, and one that waits can be cancelled at once', async () => {
+  const worker = new FakeWorker();
+  const backend = backendOn(worker);
+  const first = chat(backend);
+  const waiting = new AbortController();
+  const second = chat(backend, waiting);
+  const third = chat(backend);
+  expect(worker.sent.map(({ id }) => id)).toEqual([1]);
+  waiting.abort();
+  await expect(second).rejects.toThrow('stopped');
+  const done = { type: 'done', reason: 'stop', stats: null!, ids: null! } as const;
+  worker.say({ id: 1, ...done });
+  await first;
+  await vi.advanceTimersByTimeAsync(0);
+  expect(worker.sent.map(({ type, id }) => `${type} ${id}`)).toEqual(['chat 1', 'chat 2']);
+  worker.say({ id: 2, ...done });
+  expect(await third).toMatchObject({ reason: 'stop' });
+});
+
+test('when the worker dies, those that wait for their turn learn it', async () => {
+  const worker = new FakeWorker();
+  const backend = backendOn(worker);
+  const answers = [chat(backend), chat(backend)];
+  const refused = answers.map((answer) => expect(answer).rejects.toMatchObject({ kind: 'worker' }));
+  backend.close();
+  await Promise.all(refused);
+});

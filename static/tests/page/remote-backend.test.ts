@@ -71,6 +71,18 @@ test('the request asks for a stream with usage', async () => {
   });
 });
 
+test('what is set for the answer goes along, in the words of the API', async () => {
+  const { asked, fetchUrl } = serving(HELLO.join(''));
+  const handlers = { onReading: () => {}, onMoved: () => {}, onText: () => {} };
+  const { signal } = new AbortController();
+  const options = { maxTokens: 5, temperature: 0, topP: 0.9, topK: 0, seed: 7, stop: ['.'] };
+  await new RemoteBackend('tiny', fetchUrl).chat(QUESTION, options, handlers, { signal });
+  expect(JSON.parse(asked[0]?.body as string)).toMatchObject({
+    ...{ max_tokens: 5, temperature: 0, top_p: 0.9, top_k: 0, seed: 7 },
+    stop: ['.'],
+  });
+});
+
 test('a refusal is told in the server’s words', async () => {
   const body = JSON.stringify({ error: { message: '9 > 8', code: 'context_length_exceeded' } });
   await expect(chat(serving(body, 400).fetchUrl)).rejects.toMatchObject({

@@ -1,0 +1,110 @@
+import { Alternatives } from './alternatives';
+import type { Conversation, Entry, EntryStatus, Move } from './conversation';
+import { grows } from './conversation';
+import { CopyButton } from './copy-button';
+import { ErrorBox } from './error-box';
+import { Markdown } from './markdown/view';
+import { strings } from './strings';
+
+interface Props {
+  readonly entry: Entry;
+  readonly conversation: Conversation;
+  /** Whether nothing follows it. */
+  readonly last: boolean;
+}
+
+export function AnswerView({ entry, conversation, last }: Props) {
+  const status = entry.status.value;
+  const text = entry.content.value;
+  const growing = grows(entry);
+  const retry = () => {
+    conversation.retry(entry);
+  };
+  return (
+    <article
+      class="answer"
+      aria-label={strings.product}
+      aria-busy={growing}
+      data-testid="message-assistant"
+      data-status={status.state}
+    >
+      <div class="text" data-testid="answer-text">
+        <Markdown text={text} growing={growing} />
+      </div>
+      {status.state === 'failed' && (
+        <ErrorBox
+          error={status.error}
+          onRetry={last && status.error.kind !== 'context' ? retry : null}
+        />
+      )}
+      <div class="answer-foot">
+        {!growing && <AnswerActions entry={entry} conversation={conversation} />}
+        <AnswerNote status={status} move={entry.move.value} />
+      </div>
+    </article>
+  );
+}
+
+function AnswerActions({ entry, conversation }: Omit<Props, 'last'>) {
+  const text = entry.content.value;
+  return (
+    <>
+      <Alternatives entry={entry} conversation={conversation} />
+      {text !== '' && <CopyButton text={text} label={strings.copyAnswer} testId="copy-answer" />}
+      {entry.status.value.state !== 'failed' && (
+        <button
+          type="button"
+          class="small-button"
+          data-testid="regenerate"
+          disabled={conversation.busy.value}
+          onClick={() => {
+            conversation.regenerate(entry);
+          }}
+        >
+          {strings.regenerate}
+        </button>
+      )}
+    </>
+  );
+}
+
+/** The quiet line under an answer. */
+function AnswerNote({
+  status,
+  move,
+}: {
+  readonly status: EntryStatus;
+  readonly move: Move | null;
+}) {
+  const parts = [moveText(move), statusText(status)].filter((part) => part !== null);
+  if (parts.length === 0) return null;
+  return (
+    <p class="quiet" data-testid="answer-note">
+      {parts.join(' ')}
+    </p>
+  );
+}
+
+function moveText(move: Move | null): string | null {
+  if (!move) return null;
+  return move.restarted ? strings.restarted : strings.moved(move.device);
+}
+
+function statusText(status: EntryStatus): string | null {
+  switch (status.state) {
+    case 'waiting':
+      return status.readShare > 0 ? strings.reading(status.readShare) : strings.thinking;
+    case 'streaming':
+    case 'failed':
+      return null;
+    case 'done':
+      return status.stats && strings.stats(status.stats);
+    case 'length':
+    case 'stopped': {
+      const why = status.state === 'length' ? strings.full : strings.stopped;
+      return status.stats ? `${why} ${strings.stats(status.stats)}` : why;
+    }
+    default:
+      return status satisfies never;
+  }
+}

@@ -1,0 +1,54 @@
+import type { ComponentChildren } from 'preact';
+import { useEffect, useRef } from 'preact/hooks';
+
+import { Icon } from './icon';
+import { strings } from './strings';
+
+interface Props {
+  readonly title: string;
+  readonly onClose: () => void;
+  readonly children: ComponentChildren;
+  readonly testId: string;
+  /** A sheet at the page's side rather than a box in its middle. */
+  readonly drawer?: boolean;
+}
+
+/** The browser's own modal dialog: it keeps the focus, and gives it back to where it was. */
+export function Dialog({ title, onClose, children, testId, drawer = false }: Props) {
+  const element = useRef<HTMLDialogElement>(null);
+  useEffect(() => {
+    const dialog = element.current;
+    dialog?.showModal();
+    return () => {
+      dialog?.close();
+    };
+  }, []);
+  return (
+    <dialog
+      ref={element}
+      class={drawer ? 'drawer' : 'dialog'}
+      data-testid={testId}
+      aria-label={title}
+      onClose={onClose}
+      onClick={({ target }) => {
+        if (target === element.current) onClose(); // a press beside it
+      }}
+    >
+      <div class="dialog-body">
+        <header class="dialog-head">
+          <h2>{title}</h2>
+          <button
+            type="button"
+            class="icon-button"
+            data-testid="close-dialog"
+            aria-label={strings.close}
+            onClick={onClose}
+          >
+            <Icon name="close" />
+          </button>
+        </header>
+        {children}
+      </div>
+    </dialog>
+  );
+}

@@ -1,0 +1,146 @@
+import { useSignal } from '@preact/signals';
+
+import { Dialog } from './dialog';
+import type { Engine } from './engine';
+import { DEFAULTS, RANGES, isHonoured, parseNumber, parseStops, showStops } from './settings';
+import type { ChatSettings, NumberField, Settings } from './settings';
+import { strings } from './strings';
+
+interface Props {
+  readonly engine: Engine;
+  readonly settings: Settings;
+  readonly onClose: () => void;
+}
+
+const NUMBER_FIELDS = ['temperature', 'maxTokens', 'topP', 'topK', 'seed'] as const;
+
+/** What is typed is kept at once where it can be used, and marked where it cannot. */
+export function SettingsDialog({ engine, settings, onClose }: Props) {
+  const state = engine.state.value;
+  const device = state.phase === 'ready' ? state.device : null;
+  const version = useSignal(0);
+  const value = settings.value.value;
+  const change = (changes: Partial<ChatSettings>) => {
+    settings.set({ ...settings.value.peek(), ...changes });
+  };
+  return (
+    <Dialog title={strings.settings} onClose={onClose} testId="settings">
+      {/* A new form after a reset, because its fields keep what was typed into them. */}
+      <form key={version.value} class="form" method="dialog">
+        <label class="field">
+          <span>{strings.systemPrompt}</span>
+          <textarea
+            rows={3}
+            data-testid="system-prompt"
+            placeholder={strings.systemPromptHint}
+            defaultValue={value.systemPrompt}
+            onInput={(event) => {
+              change({ systemPrompt: event.currentTarget.value });
+            }}
+          />
+        </label>
+        <div class="fields">
+          {NUMBER_FIELDS.map((field) => (
+            <NumberInput
+              key={field}
+              field={field}
+              value={value[field]}
+              honoured={isHonoured(field, device)}
+              onChange={(number) => {
+                change({ [field]: number });
+              }}
+            />
+          ))}
+        </div>
+        <StopInput
+          stops={value.stop}
+          onChange={(stop) => {
+            change({ stop });
+          }}
+        />
+        <p class="quiet">{strings.settingsNote}</p>
+        <div class="form-foot">
+          <button
+            type="button"
+            class="button"
+            data-testid="reset-settings"
+            onClick={() => {
+              settings.set(DEFAULTS);
+              version.value++;
+            }}
+          >
+            {strings.reset}
+          </button>
+          <button type="submit" class="button primary">
+            {strings.done}
+          </button>
+        </div>
+      </form>
+    </Dialog>
+  );
+}
+
+interface NumberProps {
+  readonly field: NumberField;
+  readonly value: number | null;
+  /** Whether the device in use heeds it. */
+  readonly honoured: boolean;
+  readonly onChange: (value: number | null) => void;
+}
+
+function NumberInput({ field, value, honoured, onChange }: NumberProps) {
+  const wrong = useSignal(false);
+  const { min, max } = RANGES[field];
+  const hint = honoured ? strings.settingHint[field] : strings.serverOnly;
+  return (
+    <label class="field">
+      <span>{strings.settingName[field]}</span>
+      <input
+        type="text"
+        inputMode="decimal"
+        autocomplete="off"
+        data-testid={`setting-${field}`}
+        placeholder={strings.modelsOwn}
+        disabled={!honoured}
+        aria-invalid={wrong.value}
+        defaultValue={value === null ? '' : String(value)}
+        onInput={(event) => {
+          const number = parseNumber(field, event.currentTarget.value);
+          wrong.value = number === undefined;
+          if (number !== undefined) onChange(number);
+        }}
+      />
+      <span class={wrong.value ? 'hint wrong' : 'hint'}>
+        {wrong.value ? strings.outOfRange(min, max) : hint}
+      </span>
+    </label>
+  );
+}
+
+interface StopProps {
+  readonly stops: readonly string[];
+  readonly onChange: (stops: readonly string[]) => void;
+}
+
+function StopInput({ stops, onChange }: StopProps) {
+  const wrong = useSignal(false);
+  return (
+    <label class="field">
+      <span>{strings.stopStrings}</span>
+      <textarea
+        rows={2}
+        data-testid="stop-strings"
+        aria-invalid={wrong.value}
+        defaultValue={showStops(stops)}
+        onInput={(event) => {
+          const parsed = parseStops(event.currentTarget.value);
+          wrong.value = parsed === undefined;
+          if (parsed) onChange(parsed);
+        }}
+      />
+      <span class={wrong.value ? 'hint wrong' : 'hint'}>
+        {wrong.value ? strings.tooManyStops : strings.stopStringsHint}
+      </span>
+    </label>
+  );
+}

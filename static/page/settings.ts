@@ -1,0 +1,122 @@
+/** How answers are made, as one has set it; what is not set is the model's own. */
+import { signal } from '@preact/signals';
+import type { ReadonlySignal } from '@preact/signals';
+
+import type { Device } from '../shared/protocol';
+import type { AnswerOptions } from './backend';
+import type { AnswerSettings } from './conversation';
+
+const KEY = 'localphi.settings';
+
+/** Null and empty mean: as the model does. */
+export interface ChatSettings {
+  readonly systemPrompt: string;
+  readonly temperature: number | null;
+  readonly topP: number | null;
+  readonly topK: number | null;
+  readonly seed: number | null;
+  readonly maxTokens: number | null;
+  readonly stop: readonly string[];
+}
+
+export type NumberField = 'temperature' | 'topP' | 'topK' | 'seed' | 'maxTokens';
+
+interface Range {
+  readonly min: number;
+  readonly max: number;
+  readonly whole: boolean;
+}
+
+/** What the server takes; the worker takes no more. */
+export const RANGES: Readonly<Record<NumberField, Range>> = {
+  temperature: { min: 0, max: 2, whole: false },
+  topP: { min: 0.01, max: 1, whole: false },
+  topK: { min: 0, max: 1_000_000, whole: true },
+  seed: { min: 0, max: 2 ** 31 - 1, whole: true },
+  maxTokens: { min: 1, max: 1_000_000, whole: true },
+};
+
+export const MAX_STOPS = 16;
+export const MAX_STOP_CHARS = 1024;
+
+/** What the worker's `ChatOptions` do not have (yet), so that only the server honours it. */
+const SERVER_ONLY: readonly NumberField[] = ['topP', 'topK', 'seed'];
+
+export function isHonoured(field: NumberField, device: Device | null): boolean {
+  return device === 'server' || !SERVER_ONLY.includes(field);
+}
+
+export const DEFAULTS: ChatSettings = {
+  ...{ systemPrompt: '', temperature: null, topP: null, topK: null, seed: null, maxTokens: null },
+  stop: [],
+};
+
+/** The number that was typed; null for nothing, undefined for what cannot be used. */
+export function parseNumber(field: NumberField, text: string): number | null | undefined {
+  if (text.trim() === '') return null;
+  const { min, max, whole } = RANGES[field];
+  const value = Number(text.trim().replace(',', '.'));
+  const fits = value >= min && value <= max && (!whole || Number.isInteger(value));
+  return fits ? value : undefined;
+}
+
+/** One stop string a line; `\n` in it is a line break. Undefined when there are too many. */
+export function parseStops(text: string): readonly string[] | undefined {
+  const lines = text.split('\n').filter((line) => line !== '');
+  const stops = [...new Set(lines)].map((line) => line.replaceAll('\\n', '\n'));
+  const fit = stops.length <= MAX_STOPS && stops.every((stop) => stop.length <= MAX_STOP_CHARS);
+  return fit ? stops : undefined;
+}
+
+export function showStops(stops: readonly string[]): string {
+  return stops.map((stop) => stop.replaceAll('\n', '\\n')).join('\n');
+}
+
+/** Kept in the browser; forgetful where it refuses storage. */
+export class Settings {
+  readonly #value = signal(read());
+
+  get value(): ReadonlySignal<ChatSettings> {
+    return this.#value;
+  }
+
+  set(value: ChatSettings): void {
+    this.#value.value = value;
+    try {
+      localStorage.setItem(KEY, JSON.stringify(value));
+    } catch {
+      // Refused storage: this visit still goes by them.
+    }
+  }
+
+  /** As the next question needs them. */
+  forAnswer(): AnswerSettings {
+    const { systemPrompt, stop, ...numbers } = this.#value.peek();
+    const set = Object.entries(numbers).filter(([, value]) => value !== null);
+    const options = Object.fromEntries(set) as AnswerOptions;
+    return {
+      systemPrompt: systemPrompt.trim(),
+      options: stop.length > 0 ? { ...options, stop } : options,
+    };
+  }
+}
+
+/** What was kept, field by field; what cannot be used any more is not set. */
+function read(): ChatSettings {
+  try {
+    const kept = JSON.parse(localStorage.getItem(KEY) ?? '{}') as Partial<Record<string, unknown>>;
+    const numbers = Object.keys(RANGES).map((key) => {
+      const value = kept[key];
+      const field = key as NumberField;
+      return [key, typeof value === 'number' ? (parseNumber(field, String(value)) ?? null) : null];
+    });
+    const stop = Array.isArray(kept['stop'])
+      ? kept['stop'].filter((text): text is string => typeof text === 'string' && text !== '')
+      : [];
+    const systemPrompt = typeof kept['systemPrompt'] === 'string' ? kept['systemPrompt'] : '';
+    const set = Object.fromEntries(numbers) as Record<NumberField, number | null>;
+    return { ...DEFAULTS, ...set, systemPrompt, stop };
+  } catch {
+    return DEFAULTS;
+  }
+}
