@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, cast
 
 import httpx
 import openai
@@ -11,6 +12,10 @@ import pytest
 from flask.testing import FlaskClient
 from openai import OpenAI
 
+from localphi.chat import Chunk
+from localphi.engine.client import Answer
+from localphi.errors import RequestAbandoned, WorkerDied
+from localphi.routes.openai_api import _TextWire
 from serving import LiveServer
 
 URL = "/v1/completions"
@@ -203,3 +208,48 @@ def test_control_tokens_in_a_text_prompt_end_nothing(demo_server: LiveServer) ->
     ids = httpx.post(demo_server.url + "/tokenize", json={"content": "<|end|>"}, timeout=60).json()["tokens"]
     assert len(ids) == tokens(ids) == 1
     assert tokens("<|end|>") > 1
+
+
+class _Scripted:
+    """An answer that gives these items, one for each question; an error is raised."""
+
+    def __init__(self, *items: Chunk | WorkerDied | None) -> None:
+        self._items: Iterator[Chunk | WorkerDied | None] = iter(items)
+        self.closed = False
+
+    def next(self, timeout_s: float) -> Chunk | None:
+        item = next(self._items)
+        if isinstance(item, WorkerDied):
+            raise item
+        return item
+
+    def __enter__(self) -> _Scripted:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.closed = True
+
+
+def _wire(answer: _Scripted) -> _TextWire:
+    return _TextWire("localphi-demo", cast(Answer, answer))
+
+
+def test_a_failure_in_mid_stream_is_an_error_event_without_done() -> None:
+    answer = _Scripted(Chunk("x", (1,)), WorkerDied("localphi-demo", -9))
+    *_, text, error = _wire(answer).events(True, lambda: False)
+    assert b'"text":"x"' in text
+    assert b'"worker_died"' in error
+
+
+def test_a_silent_stream_is_kept_alive_and_ends_when_the_client_has_left() -> None:
+    gone = iter([*[False] * 20, True])
+    events = list(_wire(_Scripted(*[None] * 21)).events(True, lambda: next(gone)))
+    assert events == [b": keepalive\n\n"] * 2, "one at once, one after ten seconds"
+
+
+def test_a_whole_answer_is_given_up_as_soon_as_the_client_has_left() -> None:
+    answer = _Scripted(Chunk("x", (1,)), None)
+    gone = iter([False, True])
+    with pytest.raises(RequestAbandoned):
+        _wire(answer).completion(lambda: next(gone))
+    assert answer.closed

@@ -118,9 +118,8 @@ class _Meter:
             case Chunk(token_ids=token_ids):
                 self._count_tokens(len(token_ids))
             case Finished(reason, usage):
-                self._count_tokens(
-                    usage.completion_tokens - self._counted
-                )  # the one that ended it is in no chunk
+                # The token that ended it is in no chunk.
+                self._count_tokens(usage.completion_tokens - self._counted)
                 self._end(reason)
                 metrics.answer_s.labels(model_id).observe(time.perf_counter() - self._started_s)
                 if usage.tokens_per_second is not None:
