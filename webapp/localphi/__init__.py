@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from localphi.config import Settings
 
 __all__ = ["__version__", "create_app"]
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 
 def create_app(settings: Settings) -> Flask:
