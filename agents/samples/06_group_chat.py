@@ -9,10 +9,10 @@ import argparse
 import asyncio
 import logging
 import sys
+from typing import Any
 
 from semantic_kernel.agents import ChatCompletionAgent, GroupChatOrchestration, RoundRobinGroupChatManager
 from semantic_kernel.agents.runtime import InProcessRuntime
-from semantic_kernel.contents import ChatMessageContent
 from semantic_kernel.exceptions import ServiceResponseException
 from semantic_kernel.functions import KernelArguments
 
@@ -25,7 +25,7 @@ ROLES = {
 }
 
 
-def show(message: ChatMessageContent) -> None:
+def show(message: Any) -> None:  # a ChatMessageContent
     print(f"{message.name}: {message.content}")
 
 
@@ -33,7 +33,7 @@ async def main(url: str) -> None:
     # One service for all: they take turns here, but could ask at the same time as well.
     phi = PhiChatCompletion(base_url=url)
     settings = KernelArguments(PhiPromptExecutionSettings(temperature=0, max_tokens=100))
-    members = [
+    members: list[Any] = [
         ChatCompletionAgent(service=phi, arguments=settings, name=name, description=role, instructions=role)
         for name, role in ROLES.items()
     ]

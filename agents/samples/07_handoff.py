@@ -10,11 +10,10 @@ import asyncio
 import logging
 import sys
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from semantic_kernel.agents import ChatCompletionAgent, HandoffOrchestration, OrchestrationHandoffs
 from semantic_kernel.agents.runtime import InProcessRuntime
-from semantic_kernel.contents import ChatMessageContent
 from semantic_kernel.exceptions import ServiceResponseException
 from semantic_kernel.functions import KernelArguments, kernel_function
 
@@ -29,7 +28,7 @@ class Weather:
         return f"{city}: snow, 3 degrees"
 
 
-def show(message: ChatMessageContent) -> None:
+def show(message: Any) -> None:  # a ChatMessageContent
     print(f"{message.name}: {message.content or '(calls a function)'}")
 
 

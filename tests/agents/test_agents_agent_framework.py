@@ -29,7 +29,7 @@ from agent_framework.exceptions import (
 )
 from pydantic import BaseModel, Field
 
-from localphi_agents.agent_framework import PhiChatClient, mcp_tools, plugin_tools
+from localphi_agents.agent_framework import PhiChatClient, PhiChatOptions, mcp_tools, plugin_tools
 from localphi_agents.errors import AnswerIncomplete, ClientError
 from localphi_agents.mcp import McpTools
 from localphi_agents.plugins import Files, Math, Time, Units
@@ -118,7 +118,7 @@ def tool_messages(body: dict[str, Any]) -> list[tuple[str, str]]:
 
 async def test_an_answer_has_text_reason_usage_and_names(scripted: Serve, ask: Ask) -> None:
     dialogue = Dialogue(answer("It runs", " here."))
-    agent = Agent(
+    agent: Agent[PhiChatOptions] = Agent(
         PhiChatClient(base_url=scripted(dialogue).url, model="phi"),
         "Be brief.",
         default_options={
@@ -573,6 +573,6 @@ class Place(BaseModel):
 
 async def test_a_structured_answer_of_the_demo_model_is_valid(demo_server: LiveServer) -> None:
     agent = Agent(PhiChatClient(base_url=demo_server.url))
-    options = {"temperature": 0, "max_tokens": 100, "response_format": Place}
+    options: Any = {"temperature": 0, "max_tokens": 100, "response_format": Place}
     done = await agent.run("Oslo is not warm.", options=options)
     assert isinstance(done.value, Place)

@@ -232,7 +232,7 @@ async def test_every_schema_is_taken_by_the_server_and_a_required_call_is_made(
             PhiPromptExecutionSettings(temperature=0, parallel_tool_calls=False, max_tokens=1500)
         ),
     )
-    results = []
+    results: list[Any] = []
 
     async def watch(message: Any) -> None:
         results.extend(item.result for item in message.items if hasattr(item, "result"))

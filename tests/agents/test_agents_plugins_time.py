@@ -128,7 +128,7 @@ def test_dates_end_somewhere(clock: Time, amount: int, unit: SpanUnit) -> None:
 
 def test_a_unit_that_is_none_is_told(clock: Time) -> None:
     with pytest.raises(PluginError, match="'decades' came"):
-        clock.add("2026-11-26", 1, "decades")  # type: ignore[arg-type]
+        clock.add("2026-11-26", 1, "decades")
 
 
 def test_offsets_on_one_side_only_are_told(clock: Time) -> None:

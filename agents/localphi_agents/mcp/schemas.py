@@ -24,7 +24,8 @@ def loosened(schema: Mapping[str, Any]) -> dict[str, Any]:
     It allows everything that the schema allows, and more: the tool's own server checks what it gets. A
     definition that refers to itself may be anything where it does so.
     """
-    return _loosened(schema, schema, ())
+    loose: dict[str, Any] = _loosened(schema, schema, ())
+    return loose
 
 
 def _loosened(schema: Any, root: Mapping[str, Any], inside: tuple[str, ...]) -> Any:

@@ -138,7 +138,7 @@ def _events(message: StreamingChatMessageContent) -> Iterator[Said | Called | Re
             case FunctionCallContent():
                 yield Called(item.id, item.name or item.function_name, _json(item.arguments))
             case FunctionResultContent():
-                yield Returned(item.id, item.name, result_text(item.result))
+                yield Returned(item.id, item.name or item.function_name, result_text(item.result))
 
 
 def _json(arguments: Any) -> str:
