@@ -5,21 +5,23 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from localphi.chat import ChatRequest, Chunk, Finished, Message, Usage
+from localphi.chat import ChatRequest, Chunk, Finished, Item, Message, RawPrompt, Usage
 from localphi.config import DEMO_MODEL
-from localphi.engine.base import WorkerSpec
-from localphi.engine.client import EngineClient
+from localphi.engine.base import Encode, WorkerSpec
+from localphi.engine.client import EngineClient, EngineState, Watcher
 from localphi.engine.process import Places
 from localphi.errors import (
     ContextLengthExceeded,
     EngineBusy,
     EngineStopping,
+    InvalidRequest,
     LocalphiError,
     RequestAbandoned,
     WorkerDied,
@@ -80,10 +82,13 @@ def test_answers_at_the_same_time_do_not_mix(engine: EngineClient) -> None:
     assert texts == ["a " * 50, "b " * 50]
 
 
-def _cut_short(engine: EngineClient, cut: Callable[[EngineClient], None]) -> LocalphiError:
+def _cut_short(
+    engine: EngineClient, cut: Callable[[EngineClient], None], watcher: Watcher = lambda _: None
+) -> LocalphiError:
     """How an answer ends that is cut short. A quick worker may be done before, so it is asked again."""
     for _ in range(50):
         answer = engine.submit(_ask(LONG))
+        answer.watch(watcher)
         cut(engine)
         try:
             list(answer)
@@ -126,6 +131,73 @@ def test_a_request_that_nobody_waits_for_gives_its_place_back(engine: EngineClie
         assert engine.held == 0
     finally:
         os.kill(pid, signal.SIGCONT)
+
+
+def test_questions_about_texts_take_no_place_and_do_not_wait_for_answers(tmp_path: Path) -> None:
+    engine = EngineClient(_spec(tmp_path), Places(1))
+    with engine.submit(_ask(LONG)) as answer:
+        assert engine.encode(Encode("a bb")).ids == (1, 2)
+        assert engine.decode((1, 2)) == "x xx"
+        assert engine.held == 1
+        assert isinstance(list(answer)[-1], Finished), "the answer went on"
+    engine.close()
+
+
+def test_a_question_that_cannot_be_replied_to_raises_why(engine: EngineClient) -> None:
+    with pytest.raises(InvalidRequest, match="99999"):
+        engine.decode((99999,))
+    assert engine.decode((1,)) == "x"
+
+
+def test_a_question_after_the_worker_was_killed_is_replied_to(engine: EngineClient) -> None:
+    engine.decode((1,))
+    _kill(engine)
+    assert engine.decode((1,)) == "x"
+
+
+def test_the_state_tells_what_the_worker_does(engine: EngineClient) -> None:
+    assert engine.state == EngineState("idle")
+    with engine.submit(_ask(LONG)):
+        _wait_for(lambda: engine.state == EngineState("loaded", held=1, active=1))
+    _wait_for(lambda: engine.state == EngineState("loaded"))
+    _kill(engine)
+    _wait_for(lambda: engine.state.status == "failed")
+    assert isinstance(engine.state.failure, WorkerDied)
+    engine.start()
+    assert engine.state.status == "loading"
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened in time"
+        time.sleep(0.005)
+
+
+def test_a_watcher_sees_every_item_and_the_end(engine: EngineClient) -> None:
+    seen: list[Item | LocalphiError | None] = []
+    with engine.submit(_ask("one two")) as answer:
+        assert answer.prompt_tokens == 2
+        answer.watch(seen.append)
+        assert list(answer) == seen
+    assert isinstance(seen[-1], Finished), "closing what is over is no end"
+
+
+def test_a_watcher_is_told_of_a_close_and_of_a_failure(engine: EngineClient) -> None:
+    seen: list[Item | LocalphiError | None] = []
+    answer = engine.submit(_ask(LONG))
+    answer.watch(seen.append)
+    answer.close()
+    answer.close()
+    assert seen == [None]
+    error = _cut_short(engine, _kill, seen.append)
+    assert seen[-1] is error
+
+
+def test_a_raw_prompt_is_said_again(engine: EngineClient) -> None:
+    for prompt, said in (("one two", "one two"), ((1, 2), "x xx")):
+        with engine.submit(ChatRequest(RawPrompt(prompt))) as answer:
+            assert "".join(item.text for item in answer if isinstance(item, Chunk)) == said
 
 
 def test_places_are_shared_by_all_models_of_a_server(tmp_path: Path) -> None:

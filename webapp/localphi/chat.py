@@ -67,14 +67,25 @@ class Sampling:
 
 
 @dataclass(frozen=True)
+class RawPrompt:
+    """A prompt that is no conversation: the answer goes on where it ends.
+
+    In a text, control tokens stay text, as in messages. Token ids are read as they are.
+    """
+
+    content: str | tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class ChatRequest:
     """One question to one model. max_tokens None means: up to the end of the context.
 
     guided: a grammar holds the answer to the tools and the format. False leaves both to the model, which then
     only finds them in its prompt; calls are still read where they can be.
+    messages: the conversation, or in its place a raw prompt, which has neither tools nor a format.
     """
 
-    messages: tuple[Message, ...]
+    messages: tuple[Message, ...] | RawPrompt
     sampling: Sampling = Sampling()
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()

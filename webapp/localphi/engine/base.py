@@ -6,6 +6,8 @@ A backend lives in the worker and is called by its one owner thread only:
     step()                one bounded piece of work; the events it produced, in order
     cancel(id)            forget a request; unknown ids are ignored
     busy                  whether step() has work to do
+    active                how many requests it works on; the others it has are waiting
+    reply(question)       what is asked about texts and token ids, at once
 """
 
 from __future__ import annotations
@@ -34,18 +36,60 @@ class Admitted:
     prompt_tokens: int
 
 
-Event = Admitted | Item | Failed
+@dataclass(frozen=True)
+class Encode:
+    """Asks for the token ids of a text.
+
+    add_special: with what stands before every prompt of the model, such as a token for its beginning.
+    parse_special: control tokens in the text are read as such; else they stay text, as in messages.
+    with_pieces: with the bytes that each id stands for.
+    """
+
+    text: str
+    add_special: bool = False
+    parse_special: bool = True
+    with_pieces: bool = False
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """pieces: one for each id where they were asked for, else none."""
+
+    ids: tuple[int, ...]
+    pieces: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True)
+class Decode:
+    """Asks for the text of token ids, control tokens included."""
+
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    text: str
+
+
+Question = Encode | Decode
+Reply = Encoded | Decoded
+Event = Admitted | Item | Reply | Failed
 
 
 class Backend(Protocol):
     @property
     def busy(self) -> bool: ...
 
+    @property
+    def active(self) -> int: ...
+
     def submit(self, request_id: int, request: ChatRequest) -> Admitted: ...
 
     def step(self) -> Sequence[tuple[int, Event]]: ...
 
     def cancel(self, request_id: int) -> None: ...
+
+    def reply(self, question: Question) -> Reply: ...
 
 
 @dataclass(frozen=True)
@@ -73,10 +117,26 @@ class Cancel:
     request_id: int
 
 
-# Worker to client. A worker that cannot load its model says so and ends; else it sends `Sent`s only.
+@dataclass(frozen=True)
+class Ask:
+    request_id: int
+    question: Question
+
+
+Command = Submit | Cancel | Ask
+
+
+# Worker to client. A worker that cannot load its model says so and ends; else a `Status` comes first.
 @dataclass(frozen=True)
 class LoadFailed:
     error: LocalphiError
+
+
+@dataclass(frozen=True)
+class Status:
+    """The model is loaded and works on `active` requests. Comes again when their number has changed."""
+
+    active: int
 
 
 @dataclass(frozen=True)

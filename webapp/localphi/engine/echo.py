@@ -1,4 +1,4 @@
-"""The backend without weights: it says the last message again, word by word. For tests."""
+"""The backend without weights: it says the last message, or the prompt, again, word by word. For tests."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from localphi.chat import ChatRequest, Chunk, Finished, Usage
-from localphi.engine.base import Admitted, Event
+from localphi.chat import ChatRequest, Chunk, Finished, Message, RawPrompt, Usage
+from localphi.engine.base import Admitted, Decoded, Encode, Encoded, Event, Question, Reply
 from localphi.engine.stops import StopMatcher
+from localphi.engine.texts import check_ids
 from localphi.errors import ContextLengthExceeded, UnsupportedParameter
 
 _CONTEXT_LENGTH = 2048
+_VOCABULARY = 2048
 
 
 @dataclass
@@ -25,7 +27,7 @@ class _Echo:
 
 
 class EchoBackend:
-    """One word is one token; its id is its length."""
+    """One word is one token; its id is its length. Ids are read as words of so many x."""
 
     def __init__(self, context_length: int = _CONTEXT_LENGTH) -> None:
         self._context_length = context_length
@@ -35,16 +37,20 @@ class EchoBackend:
     def busy(self) -> bool:
         return bool(self._queue)
 
+    @property
+    def active(self) -> int:
+        return len(self._queue)
+
     def submit(self, request_id: int, request: ChatRequest) -> Admitted:
         if request.tools:
             raise UnsupportedParameter("tools", "The echo backend has no model that could call them.")
         if request.answer_format:
             raise UnsupportedParameter("response_format", "The echo backend says what it was told.")
-        prompt_tokens = sum(len(message.content.split()) for message in request.messages)
+        prompt_tokens, said = _read(request.messages)
         room = self._context_length - prompt_tokens
         if room < 1:
             raise ContextLengthExceeded(prompt_tokens, self._context_length)
-        words = deque(request.messages[-1].content.split(" "))
+        words = deque(said.split(" "))
         max_tokens = min(request.max_tokens or room, room)
         self._queue.append(_Echo(request_id, words, StopMatcher(request.stop), prompt_tokens, max_tokens))
         return Admitted(prompt_tokens)
@@ -72,3 +78,24 @@ class EchoBackend:
 
     def cancel(self, request_id: int) -> None:
         self._queue = deque(echo for echo in self._queue if echo.request_id != request_id)
+
+    def reply(self, question: Question) -> Reply:
+        if not isinstance(question, Encode):
+            return Decoded(_words("tokens", question.ids))
+        words = question.text.split()
+        pieces = tuple(word.encode("utf-8", "replace") for word in words)
+        return Encoded(tuple(map(len, words)), pieces if question.with_pieces else ())
+
+
+def _read(messages: tuple[Message, ...] | RawPrompt) -> tuple[int, str]:
+    """How many words there are, and what is said again."""
+    if not isinstance(messages, RawPrompt):
+        return sum(len(message.content.split()) for message in messages), messages[-1].content
+    content = messages.content
+    text = content if isinstance(content, str) else _words("prompt", content)
+    return len(text.split()), text
+
+
+def _words(param: str, ids: Sequence[int]) -> str:
+    check_ids(param, ids, _VOCABULARY)
+    return " ".join("x" * length for length in ids)

@@ -17,7 +17,7 @@ from typing import Any
 import onnxruntime_genai as og
 
 from localphi.chat import ChatRequest, Chunk, Finished, FinishReason, Usage
-from localphi.engine.base import Admitted, Event, Failed
+from localphi.engine.base import Admitted, Event, Failed, Question, Reply
 from localphi.engine.calls import (
     AnswerReader,
     FreeList,
@@ -29,8 +29,8 @@ from localphi.engine.calls import (
     UnmarkedReader,
 )
 from localphi.engine.grammar import check_grammar, grammar_for, may_call
-from localphi.engine.prompt import render
 from localphi.engine.stops import StopMatcher
+from localphi.engine.texts import Texts
 from localphi.engine.tokenizer import PhiTokenizer
 from localphi.errors import ContextLengthExceeded, EngineFailed
 from localphi.models.manifest import Manifest, PromptFormat
@@ -144,6 +144,7 @@ class GeneratorBackend:
         self._model = og.Model(config)
         self._tokenizer = PhiTokenizer(folder)
         self._vocabulary = _vocabulary(folder)
+        self._texts = Texts(self._tokenizer, manifest, self._vocabulary)
         self._markers = _markers(self._tokenizer, manifest.prompt_format)
         self._manifest = manifest
         self._max_active = max_active
@@ -155,6 +156,10 @@ class GeneratorBackend:
     @property
     def busy(self) -> bool:
         return bool(self._active or self._waiting)
+
+    @property
+    def active(self) -> int:
+        return len(self._active)
 
     def submit(self, request_id: int, request: ChatRequest) -> Admitted:
         grammar = self._grammar(request)
@@ -194,21 +199,14 @@ class GeneratorBackend:
     def _reader(self, request: ChatRequest) -> AnswerReader:
         """Only where tools were offered can there be calls."""
         if not may_call(request):
-            return TextReader(self._tokenizer.stream().decode)
+            return TextReader(self._texts.stream(request).decode)
         calls = GuidedList() if request.guided else FreeList()
         if self._markers:
             return MarkedReader(lambda: self._tokenizer.stream().decode, self._markers, calls)
         return UnmarkedReader(self._tokenizer.stream().decode, calls)
 
     def _encode(self, request: ChatRequest) -> list[int]:
-        prompt = render(
-            self._manifest.prompt_format,
-            request.messages,
-            self._manifest.system_prompt,
-            request.tools,
-            request.answer_format,
-        )
-        return self._tokenizer.encode(prompt)
+        return self._texts.prompt_ids(request)
 
     def step(self) -> Sequence[tuple[int, Event]]:
         while self._waiting and len(self._active) < self._max_active and self._fits(self._waiting[0][1]):
@@ -229,6 +227,9 @@ class GeneratorBackend:
     def cancel(self, request_id: int) -> None:
         self._active = deque(item for item in self._active if item[0] != request_id)
         self._waiting = deque(item for item in self._waiting if item[0] != request_id)
+
+    def reply(self, question: Question) -> Reply:
+        return self._texts.reply(question)
 
 
 def _vocabulary(folder: Path) -> int:

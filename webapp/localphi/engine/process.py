@@ -6,15 +6,16 @@ import multiprocessing
 import queue
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 
 from localphi.config import disable_telemetry
 from localphi.engine import worker
-from localphi.engine.base import Cancel, Event, Failed, LoadFailed, Sent, Submit, WorkerSpec
-from localphi.errors import EngineBusy, EngineStopping, WorkerDied
+from localphi.engine.base import Cancel, Command, Event, Failed, LoadFailed, Sent, Status, WorkerSpec
+from localphi.errors import EngineBusy, EngineStopping, LocalphiError, WorkerDied
 
 RETRY_AFTER_S = 2
 _JOIN_TIMEOUT_S = 5.0
@@ -40,6 +41,14 @@ class Places:
             self._taken -= places
 
 
+@dataclass(frozen=True)
+class _Listener:
+    """Who waits for the events of a request. has_place: it is one of those that `Places` counts."""
+
+    events: queue.SimpleQueue[Event]
+    has_place: bool
+
+
 class WorkerProcess:
     """Owns the process, the pipe, and the thread that hands events to those who wait for them."""
 
@@ -57,8 +66,9 @@ class WorkerProcess:
             self._process.start()
         theirs.close()
         self._sending = threading.Lock()
-        self._waiting: dict[int, queue.SimpleQueue[Event]] = {}
+        self._listeners: dict[int, _Listener] = {}
         self._lock = threading.Lock()
+        self._status: Status | None = None
         self._over: Failed | None = None
         self._stopping = False
         self._reader = threading.Thread(target=self._read, name=f"localphi-{spec.model}-events", daemon=True)
@@ -75,36 +85,52 @@ class WorkerProcess:
     @property
     def held(self) -> int:
         """Requests the worker has, running and waiting."""
-        return len(self._waiting)
+        with self._lock:
+            return _places(self._listeners)
 
-    def register(self, request_id: int) -> queue.SimpleQueue[Event]:
+    @property
+    def loaded(self) -> bool:
+        return self._status is not None
+
+    @property
+    def active(self) -> int:
+        """Requests the worker works on; none once it has ended."""
+        return self._status.active if self._status and self.alive else 0
+
+    @property
+    def failure(self) -> LocalphiError | None:
+        """What ended the worker, None while it runs."""
+        return self._over.error if self._over else None
+
+    def register(self, request_id: int, *, takes_place: bool = True) -> queue.SimpleQueue[Event]:
         """Where the events of this request will arrive. An ended worker answers with its failure at once.
 
-        Raises EngineBusy when the server holds as many requests as it may.
+        takes_place: it is one of the requests that a server may hold; EngineBusy is raised for one too many.
         """
         events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         with self._lock:
             if self._over is not None:
                 events.put(self._over)
                 return events
-            self._places.take()
-            self._waiting[request_id] = events
+            if takes_place:
+                self._places.take()
+            self._listeners[request_id] = _Listener(events, takes_place)
         return events
 
     def forget(self, request_id: int) -> bool:
         """Stop listening; True if the request was still being listened to."""
         with self._lock:
-            if self._waiting.pop(request_id, None) is None:
-                return False
-        self._places.give_back()
-        return True
+            listener = self._listeners.pop(request_id, None)
+        if listener is not None and listener.has_place:
+            self._places.give_back()
+        return listener is not None
 
     def abandon(self, request_id: int) -> None:
         """Stop listening, and let the worker drop the request."""
         if self.forget(request_id):
             self.send(Cancel(request_id))
 
-    def send(self, command: Submit | Cancel) -> None:
+    def send(self, command: Command) -> None:
         """Best effort: when the process has ended, the reader tells every waiting answer."""
         try:
             with self._sending:
@@ -127,6 +153,8 @@ class WorkerProcess:
                 match self._pipe.recv():
                     case Sent(request_id, event):
                         self._deliver(request_id, event)
+                    case Status() as status:
+                        self._status = status
                     case LoadFailed(error):
                         failed = Failed(error)
         except (EOFError, OSError):
@@ -136,17 +164,21 @@ class WorkerProcess:
 
     def _deliver(self, request_id: int, event: Event) -> None:
         with self._lock:
-            events = self._waiting.get(request_id)
-        if events is not None:
-            events.put(event)
+            listener = self._listeners.get(request_id)
+        if listener is not None:
+            listener.events.put(event)
 
     def _end(self, failed: Failed) -> None:
         with self._lock:
             self._over = failed
-            waiting, self._waiting = self._waiting, {}
-        self._places.give_back(len(waiting))
-        for events in waiting.values():
-            events.put(failed)
+            listeners, self._listeners = self._listeners, {}
+        self._places.give_back(_places(listeners))
+        for listener in listeners.values():
+            listener.events.put(failed)
+
+
+def _places(listeners: Mapping[int, _Listener]) -> int:
+    return sum(listener.has_place for listener in listeners.values())
 
 
 @contextmanager

@@ -16,9 +16,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from localphi.chat import JsonFormat, Message, Tool, ToolCall
+from localphi.chat import ChatRequest, JsonFormat, Message, RawPrompt, Tool, ToolCall
 from localphi.engine.jsontext import is_json, quote, respace
-from localphi.models.manifest import PromptFormat
+from localphi.models.manifest import Manifest, PromptFormat
 
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 _BREAK = "\u200b"  # zero-width space: invisible, and no control token contains it
@@ -27,6 +27,16 @@ _CALLS_LINE = 'To call tools, answer with nothing but a JSON list: [{"name": "â€
 _RESULT_LINE = "Tool result: "
 _ANY_OBJECT_LINE = "Answer with a JSON object."
 SCHEMA_LINE = "Answer with JSON that fits this schema: "
+
+
+def prompt_text(manifest: Manifest, request: ChatRequest) -> str:
+    """The prompt of a request as its model reads it. Raises TypeError when it came as token ids."""
+    prompt_format, asked = manifest.prompt_format, request.messages
+    if not isinstance(asked, RawPrompt):
+        return render(prompt_format, asked, manifest.system_prompt, request.tools, request.answer_format)
+    if not isinstance(asked.content, str):
+        raise TypeError("A prompt of token ids has no text.")
+    return prompt_format.prefix + neutralise(asked.content, prompt_format.control)
 
 
 def render(

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import onnxruntime_genai as og
+
+from localphi.engine.tokenbytes import TokenBytes
 
 
 class PhiTokenizer:
     """The tokenizer of a model folder. Loads no weights."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._tokenizer = og.Tokenizer(str(folder))
         self._strips_first_space = _strips_first_space(folder)
         self.end_ids = frozenset(int(token) for token in self._tokenizer.eos_token_ids)
@@ -26,12 +30,20 @@ class PhiTokenizer:
         token = int(self._tokenizer.to_token_id(text))
         return token if token >= 0 else None
 
+    def token_bytes(self, token: int) -> bytes:
+        """What one token stands for, perhaps a part of a character; empty where it stands for nothing."""
+        return self._bytes[token]
+
+    @cached_property
+    def _bytes(self) -> TokenBytes:
+        return TokenBytes(self._folder)
+
     def decode(self, ids: Sequence[int]) -> str:
         return self.strip(str(self._tokenizer.decode(list(ids))))
 
-    def stream(self) -> TextStream:
-        """A decoder for one answer; never share it."""
-        return TextStream(self, self._tokenizer.create_stream())
+    def stream(self, *, begun: bool = False) -> TextStream:
+        """A decoder for one answer; never share it. begun: the answer goes on with a text."""
+        return TextStream(self, self._tokenizer.create_stream(), begun)
 
     def strip(self, beginning: str) -> str:
         """The beginning of a decoded text without the space that SentencePiece puts before the first word."""
@@ -41,10 +53,10 @@ class PhiTokenizer:
 class TextStream:
     """Text of one answer, token by token; holds back what is not yet a whole character."""
 
-    def __init__(self, tokenizer: PhiTokenizer, stream: Any) -> None:
+    def __init__(self, tokenizer: PhiTokenizer, stream: Any, begun: bool) -> None:
         self._tokenizer = tokenizer
         self._stream = stream
-        self._begun = False
+        self._begun = begun
 
     def decode(self, token: int) -> str:
         piece = str(self._stream.decode(token))

@@ -1,6 +1,6 @@
 """The worker process: one model, one owner thread, commands in, events out.
 
-    drain commands → submit or cancel → step → send events → again
+    drain commands → submit, cancel or reply → step → send events → again
 
 It waits on the pipe when there is nothing to do, and ends when the client goes away.
 """
@@ -11,7 +11,19 @@ import signal
 from multiprocessing.connection import Connection
 
 from localphi.config import disable_telemetry
-from localphi.engine.base import Backend, Cancel, Failed, LoadFailed, Sent, Submit, WorkerSpec
+from localphi.engine.base import (
+    Ask,
+    Backend,
+    Cancel,
+    Command,
+    Event,
+    Failed,
+    LoadFailed,
+    Sent,
+    Status,
+    Submit,
+    WorkerSpec,
+)
 from localphi.errors import EngineFailed, LocalphiError
 
 
@@ -58,20 +70,31 @@ def load_backend(spec: WorkerSpec) -> Backend:
 
 
 def _serve(pipe: Connection, backend: Backend) -> None:
+    told: int | None = None
     while True:
-        while not backend.busy or pipe.poll():
+        if backend.active != told:
+            told = backend.active
+            pipe.send(Status(told))
+        if not backend.busy or pipe.poll():
             _obey(pipe, backend, pipe.recv())
-        for request_id, event in backend.step():
-            pipe.send(Sent(request_id, event))
+        else:
+            for request_id, event in backend.step():
+                pipe.send(Sent(request_id, event))
 
 
-def _obey(pipe: Connection, backend: Backend, command: Submit | Cancel) -> None:
+def _obey(pipe: Connection, backend: Backend, command: Command) -> None:
     if isinstance(command, Cancel):
         backend.cancel(command.request_id)
-        return
+    else:
+        pipe.send(Sent(command.request_id, _first_event(backend, command)))
+
+
+def _first_event(backend: Backend, command: Submit | Ask) -> Event:
     try:
-        pipe.send(Sent(command.request_id, backend.submit(command.request_id, command.request)))
+        if isinstance(command, Ask):
+            return backend.reply(command.question)
+        return backend.submit(command.request_id, command.request)
     except LocalphiError as error:
-        pipe.send(Sent(command.request_id, Failed(error)))
+        return Failed(error)
     except Exception as error:  # a text the tokenizer refuses must not end the worker
-        pipe.send(Sent(command.request_id, Failed(EngineFailed(f"The prompt cannot be encoded: {error}"))))
+        return Failed(EngineFailed(f"The prompt cannot be encoded: {error}"))
