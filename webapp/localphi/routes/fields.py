@@ -1,4 +1,7 @@
-"""Single fields of a JSON body: the value, its default, or an InvalidRequest that names the field."""
+"""Single fields of a JSON body: the value, its default, or an InvalidRequest that names the field.
+
+Each function notes what it insists on, so that the description of the API says the same (see `survey.py`).
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,28 @@ from collections.abc import Mapping
 from typing import Any
 
 from localphi.errors import InvalidRequest
+from localphi.routes.survey import note
 
 Body = Mapping[str, Any]
+MAX_TOKEN_ID = 2**31 - 1
+TOKEN_ID = {"type": "integer", "minimum": 0, "maximum": MAX_TOKEN_ID}
+
+
+def json_object(data: bytes) -> dict[str, Any]:
+    """A body. Raises InvalidRequest when it is no JSON object."""
+    try:
+        fields = json.loads(data)
+    except ValueError as error:
+        raise InvalidRequest(f"The body is not valid JSON: {error}.") from None
+    except RecursionError:
+        raise InvalidRequest("The body is not usable JSON: it is nested too deeply.") from None
+    if not isinstance(fields, dict):
+        raise InvalidRequest(f"The body must be a JSON object, but is {kind(fields)}.")
+    return fields
 
 
 def boolean(fields: Body, name: str, *, default: bool = False) -> bool:
+    note(fields, name, {"type": ["boolean", "null"], "default": default})
     value = fields.get(name)
     if value is None:
         return default
@@ -21,6 +41,7 @@ def boolean(fields: Body, name: str, *, default: bool = False) -> bool:
 
 
 def integer(fields: Body, name: str, low: int, high: int) -> int | None:
+    note(fields, name, {"type": ["integer", "null"], "minimum": low, "maximum": high})
     value = fields.get(name)
     if value is None:
         return None
@@ -32,6 +53,8 @@ def integer(fields: Body, name: str, low: int, high: int) -> int | None:
 def number(
     fields: Body, name: str, default: float, low: float, high: float, *, above_low: bool = False
 ) -> float:
+    least = "exclusiveMinimum" if above_low else "minimum"
+    note(fields, name, {"type": ["number", "null"], least: low, "maximum": high, "default": default})
     value = fields.get(name)
     if value is None:
         return default
@@ -43,6 +66,32 @@ def number(
             value,
         )
     return float(value)
+
+
+def text(fields: Body, name: str, max_chars: int) -> str:
+    """A field that must be there."""
+    note(fields, name, {"type": "string", "maxLength": max_chars})
+    value = fields.get(name)
+    if not isinstance(value, str):
+        raise wrong(name, f"a text of at most {max_chars} characters", value)
+    if len(value) > max_chars:
+        raise InvalidRequest(f"'{name}' has {len(value)} characters, but may have {max_chars}.", name)
+    return value
+
+
+def token_ids(fields: Body, name: str, max_items: int) -> tuple[int, ...]:
+    """A field that must be there. Which ids there are is the model's business."""
+    note(fields, name, {"type": "array", "items": TOKEN_ID, "maxItems": max_items})
+    value = fields.get(name)
+    if not isinstance(value, list) or not all(map(is_token_id, value)):
+        raise wrong(name, f"a list of at most {max_items} token ids", value)
+    if len(value) > max_items:
+        raise InvalidRequest(f"'{name}' holds {len(value)} token ids, but may hold {max_items}.", name)
+    return tuple(value)
+
+
+def is_token_id(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_TOKEN_ID
 
 
 def wrong(param: str, wanted: str, got: Any) -> InvalidRequest:
