@@ -21,6 +21,7 @@ EXAMPLES = [
     errors.EngineStopping(),
     errors.RequestAbandoned(),
     errors.ServerStartFailed("Port 8000 is in use."),
+    errors.ContextLengthExceeded(3000, 2048, "prompt"),
 ]
 
 

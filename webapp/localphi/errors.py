@@ -55,19 +55,20 @@ class UnsupportedParameter(InvalidRequest):
 
 
 class ContextLengthExceeded(InvalidRequest):
-    """args: tokens of the rendered prompt, tokens the model's context holds."""
+    """args: tokens of the rendered prompt, tokens the model's context holds, field with the prompt."""
 
-    def __init__(self, prompt_tokens: int, context_length: int) -> None:
-        super().__init__("", "messages")
-        self.args = (prompt_tokens, context_length)
+    def __init__(self, prompt_tokens: int, context_length: int, param: str = "messages") -> None:
+        super().__init__("", param)
+        self.args = (prompt_tokens, context_length, param)
         self.prompt_tokens = prompt_tokens
         self.context_length = context_length
 
     @property
     def message(self) -> str:
+        what = "conversation" if self.param == "messages" else "prompt"
         return (
             f"The prompt has {self.prompt_tokens} tokens, but the context of this model holds "
-            f"{self.context_length} including the answer. Shorten the conversation."
+            f"{self.context_length} including the answer. Shorten the {what}."
         )
 
 

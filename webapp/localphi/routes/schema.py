@@ -1,4 +1,4 @@
-"""OpenAI's chat completion body, parsed once into values that cannot be wrong.
+"""OpenAI's bodies for chat and text completions, parsed once into values that cannot be wrong.
 
 Fields that nothing here can honour, but that would change the answer, are refused by name. The others (hints,
 bookkeeping such as `user` or `metadata`, and what nobody knows) are passed over.
@@ -6,15 +6,14 @@ bookkeeping such as `user` or `metadata`, and what nobody knows) are passed over
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from localphi.chat import ROLES, ChatRequest, Message, Role, Sampling, ToolCall
+from localphi.chat import ROLES, ChatRequest, Message, RawPrompt, Role, Sampling, ToolCall
 from localphi.errors import InvalidRequest, UnsupportedParameter
 from localphi.models.manifest import Manifest
-from localphi.routes.fields import Body, boolean, integer, kind, number, wrong
+from localphi.routes.fields import Body, boolean, integer, is_token_id, json_object, number, wrong
 from localphi.routes.tools import (
     parse_answer_format,
     parse_calls,
@@ -28,8 +27,10 @@ MAX_STOPS = 16
 MAX_STOP_CHARS = 1024
 MAX_SEED = 2**31 - 1
 
-# field, values that mean "not used", what to do instead
-_UNSUPPORTED: tuple[tuple[str, tuple[Any, ...], str], ...] = (
+Refusal = tuple[str, tuple[Any, ...], str]
+"""A field, values that mean "not used", what to do instead."""
+
+UNSUPPORTED: tuple[Refusal, ...] = (
     ("functions", (None, []), "Use 'tools', which took its place."),
     ("logprobs", (None, False), "Leave it out."),
     ("top_logprobs", (None, 0), "Leave it out."),
@@ -48,10 +49,23 @@ _UNSUPPORTED: tuple[tuple[str, tuple[Any, ...], str], ...] = (
     ("grammar", (None,), "Use 'response_format' with a JSON schema."),
     ("guided_json", (None,), "Use 'response_format' with a JSON schema."),
 )
+TEXT_MAX_TOKENS = 16  # of a text completion that does not say how long it may become
+_IN_A_CHAT = "Use /v1/chat/completions, which has it."
+TEXT_UNSUPPORTED: tuple[Refusal, ...] = (
+    *UNSUPPORTED,
+    ("suffix", (None, ""), "Leave it out; the models here only write forwards."),
+    ("echo", (None, False), "Put the prompt before the answer yourself."),
+    ("logprobs", (None,), "Leave it out."),
+    ("top_logprobs", (None, 0), "Leave it out."),
+    ("messages", (None,), _IN_A_CHAT),
+    ("tools", (None, []), _IN_A_CHAT),
+    ("tool_choice", (None, "none", "auto"), _IN_A_CHAT),
+    ("response_format", (None, {"type": "text"}), _IN_A_CHAT),
+)
 
 
 @dataclass(frozen=True)
-class ChatCompletionBody:
+class _CompletionBody:
     """A valid request on the wire, still without the model's defaults."""
 
     model: str | None
@@ -59,6 +73,9 @@ class ChatCompletionBody:
     include_usage: bool
     fields: Body
 
+
+@dataclass(frozen=True)
+class ChatCompletionBody(_CompletionBody):
     def to_request(self, manifest: Manifest) -> ChatRequest:
         """The request for this model, its sampling defaults filled in. Raises InvalidRequest."""
         tools = parse_tools(self.fields)
@@ -74,21 +91,45 @@ class ChatCompletionBody:
         )
 
 
+@dataclass(frozen=True)
+class TextCompletionBody(_CompletionBody):
+    def to_request(self, manifest: Manifest) -> ChatRequest:
+        """The request for this model, its sampling defaults filled in. Raises InvalidRequest."""
+        return ChatRequest(
+            RawPrompt(_prompt(self.fields)),
+            sampling=_sampling(self.fields, manifest),
+            max_tokens=_max_tokens(self.fields, manifest.context_length) or TEXT_MAX_TOKENS,
+            stop=_stop(self.fields),
+        )
+
+
 def parse_body(data: bytes) -> ChatCompletionBody:
     """What can be checked without knowing the model. Raises InvalidRequest."""
-    fields = _json_object(data)
-    for name, unused, advice in _UNSUPPORTED:
-        if not any(_same(fields.get(name), value) for value in unused):
-            raise UnsupportedParameter(name, advice)
+    return chat_body(json_object(data))
+
+
+def chat_body(fields: Body) -> ChatCompletionBody:
+    _refuse(fields, UNSUPPORTED)
+    return ChatCompletionBody(parse_model(fields), boolean(fields, "stream"), _include_usage(fields), fields)
+
+
+def text_body(fields: Body) -> TextCompletionBody:
+    _refuse(fields, TEXT_UNSUPPORTED)
+    return TextCompletionBody(parse_model(fields), boolean(fields, "stream"), _include_usage(fields), fields)
+
+
+def parse_model(fields: Body) -> str | None:
+    """The model that was asked for, None for the one that answers when none is named."""
     model = fields.get("model")
     if model is not None and not isinstance(model, str):
         raise wrong("model", "the id of a model", model)
-    return ChatCompletionBody(
-        model=model or None,
-        stream=boolean(fields, "stream"),
-        include_usage=_include_usage(fields),
-        fields=fields,
-    )
+    return model or None
+
+
+def _refuse(fields: Body, refusals: Sequence[Refusal]) -> None:
+    for name, unused, advice in refusals:
+        if not any(_same(fields.get(name), value) for value in unused):
+            raise UnsupportedParameter(name, advice)
 
 
 def _same(value: Any, other: Any) -> bool:
@@ -96,16 +137,21 @@ def _same(value: Any, other: Any) -> bool:
     return bool(value == other) and isinstance(value, bool) == isinstance(other, bool)
 
 
-def _json_object(data: bytes) -> dict[str, Any]:
-    try:
-        fields = json.loads(data)
-    except ValueError as error:
-        raise InvalidRequest(f"The body is not valid JSON: {error}.") from None
-    except RecursionError:
-        raise InvalidRequest("The body is not usable JSON: it is nested too deeply.") from None
-    if not isinstance(fields, dict):
-        raise InvalidRequest(f"The body must be a JSON object, but is {kind(fields)}.")
-    return fields
+def _prompt(fields: Body) -> str | tuple[int, ...]:
+    """A text, or token ids. A list that holds one prompt is that prompt."""
+    prompt = fields.get("prompt")
+    if isinstance(prompt, list) and prompt and isinstance(prompt[0], str | list):
+        if len(prompt) > 1:
+            raise InvalidRequest(
+                f"'prompt' holds {len(prompt)} prompts, but may hold one. Send one request per prompt.",
+                "prompt",
+            )
+        (prompt,) = prompt
+    if isinstance(prompt, str) and prompt:
+        return prompt
+    if isinstance(prompt, list) and prompt and all(map(is_token_id, prompt)):
+        return tuple(prompt)
+    raise wrong("prompt", "a text or a list of token ids, and not empty", prompt)
 
 
 def _messages(fields: Body) -> tuple[Message, ...]:

@@ -19,7 +19,7 @@ from localphi.routes.fields import Body, wrong
 MAX_TOOLS = 128
 MAX_CALLS_OF_A_TURN = 128
 MAX_ID_CHARS = 256
-_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _NO_PARAMETERS = {"type": "object", "properties": {}}
 _FORMATS = 'one of {"type": "text"}, {"type": "json_object"}, {"type": "json_schema", "json_schema": {…}}'
 _CHOICES = 'one of "auto", "required", "none", {"type": "function", "function": {"name": "…"}}'
@@ -67,7 +67,7 @@ def _function(entry: Any, where: str) -> dict[str, Any]:
 
 
 def _name(name: Any, where: str) -> str:
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not NAME.fullmatch(name):
         raise wrong(where, "1 to 64 characters of a-z, A-Z, 0-9, '_' and '-'", name)
     return name
 

@@ -1,0 +1,74 @@
+"""What the routes answer with, as JSON schemas for the description of the API."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from localphi.chat import FinishReason
+from localphi.routes.fields import TOKEN_ID
+from localphi.routes.survey import Schema
+
+EVENT_STREAM = "text/event-stream"
+JSON = "application/json"
+
+_COUNT: Schema = {"type": "integer", "minimum": 0}
+_TEXT: Schema = {"type": "string"}
+_TEXT_OR_NULL: Schema = {"type": ["string", "null"]}
+
+
+def ref(name: str) -> Schema:
+    """The answer of that name in the document."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _all(**properties: Schema) -> Schema:
+    """An object that has all of them."""
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def _list(of: Schema) -> Schema:
+    return {"type": "array", "items": of}
+
+
+def _completion(kind: str, choice: Schema) -> Schema:
+    completion = _all(
+        id=_TEXT,
+        object={"const": kind},
+        created=_COUNT,
+        model=_TEXT,
+        choices={"type": "array", "items": choice, "minItems": 1, "maxItems": 1},
+        usage=ref("Usage"),
+    )
+    completion["properties"]["timings"] = ref("Timings")
+    return completion
+
+
+_REASON: Schema = {"enum": list(get_args(FinishReason))}
+_CALL = _all(id=_TEXT, type={"const": "function"}, function=_all(name=_TEXT, arguments=_TEXT))
+_MESSAGE = _all(role={"const": "assistant"}, content=_TEXT_OR_NULL, refusal={"type": "null"})
+_MESSAGE["properties"]["tool_calls"] = _list(_CALL)
+_BYTES = _list({"type": "integer", "minimum": 0, "maximum": 255})
+_PIECE = _all(id=TOKEN_ID, piece={"anyOf": [_TEXT, _BYTES]})
+_ERROR = _all(message=_TEXT, type=_TEXT, param=_TEXT_OR_NULL, code=_TEXT_OR_NULL)
+
+ANSWERS: dict[str, Schema] = {
+    "ChatCompletion": _completion(
+        "chat.completion", _all(index=_COUNT, message=_MESSAGE, finish_reason=_REASON)
+    ),
+    "TextCompletion": _completion("text_completion", _all(index=_COUNT, text=_TEXT, finish_reason=_REASON)),
+    "Usage": _all(prompt_tokens=_COUNT, completion_tokens=_COUNT, total_tokens=_COUNT),
+    "Timings": _all(decode_ms={"type": "number"}, tokens_per_second={"type": "number"}),
+    "Model": _all(id=_TEXT, object={"const": "model"}, created=_COUNT, owned_by=_TEXT),
+    "Models": _all(object={"const": "list"}, data=_list(ref("Model"))),
+    "Tokens": _all(tokens={"anyOf": [_list(TOKEN_ID), _list(_PIECE)]}),
+    "Text": _all(content=_TEXT),
+    "Prompt": _all(prompt=_TEXT),
+    "Health": _all(status={"const": "ok"}),
+    "Readiness": _all(status={"const": "ready"}, model=_TEXT, worker={"enum": ["idle", "loading", "loaded"]}),
+    "Error": _all(error=_ERROR),
+}
+EVENTS: Schema = {
+    **_TEXT,
+    "description": "Server-sent events: a `data:` line of JSON for each piece, then `data: [DONE]`. "
+    "A failure on the way is an event with an error, without [DONE] behind it. Comments keep the line alive.",
+}
