@@ -31,6 +31,7 @@ ONLY_IN = {
     "flask": {"routes", "__init__"},
     "werkzeug": {"routes"},
     "waitress": {"server"},
+    "prometheus_client": {"routes"},
     "click": {"cli", "toolchain"},
     "onnxruntime_genai": {"engine", "toolchain"},
     "torch": {"toolchain"},

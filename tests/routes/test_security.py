@@ -21,7 +21,20 @@ def test_a_name_that_was_rebound_to_this_machine_is_refused(client: FlaskClient,
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/v1/models", "/v1/chat/completions", "/models/localphi-demo/model.onnx"]
+    "path",
+    [
+        "/",
+        "/v1/models",
+        "/v1/chat/completions",
+        "/v1/completions",
+        "/models/localphi-demo/model.onnx",
+        "/tokenize",
+        "/detokenize",
+        "/apply-template",
+        "/readyz",
+        "/metrics",
+        "/openapi.json",
+    ],
 )
 @pytest.mark.parametrize(
     "origin", ["https://evil.example", "null", "http://[", "http://localhost:1", "http://localhost:8000.x"]

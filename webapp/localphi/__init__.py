@@ -23,4 +23,4 @@ def create_app(settings: Settings) -> Flask:
     """
     from localphi.routes import build_app
 
-    return build_app(settings)
+    return build_app(settings, __version__)

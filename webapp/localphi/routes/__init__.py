@@ -1,19 +1,20 @@
-"""HTTP: Flask, JSON and SSE. Knows nothing of token ids."""
+"""HTTP: Flask, JSON and SSE. Token ids pass through it unread."""
 
 from __future__ import annotations
 
-from flask import Flask, Response, jsonify
+from flask import Flask
 
 from localphi.config import Settings
 from localphi.engine.client import Engines
 from localphi.models.store import ModelStore
-from localphi.routes import model_files, openai_api, openai_errors, page
+from localphi.routes import health, llama_cpp_api, model_files, openai_api, openai_errors, openapi, page
+from localphi.routes.metrics import Metrics
 from localphi.security import SecureWsgi
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 
 
-def build_app(settings: Settings) -> Flask:
+def build_app(settings: Settings, version: str) -> Flask:
     """The application. Raises ModelNotFound or ModelFolderInvalid when the default model is not there."""
     app = Flask("localphi", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
@@ -21,13 +22,13 @@ def build_app(settings: Settings) -> Flask:
     engines = Engines(store, settings)
     app.extensions["localphi"] = engines
     openai_errors.install(app)
-    app.register_blueprint(openai_api.blueprint(store, engines))
+    metrics = Metrics(engines)
+    metrics.install(app)
+    app.register_blueprint(openai_api.blueprint(store, engines, metrics))
+    app.register_blueprint(llama_cpp_api.blueprint(store, engines))
     app.register_blueprint(model_files.blueprint(store))
+    app.register_blueprint(health.blueprint(store, engines, metrics))
+    app.register_blueprint(openapi.blueprint(app, store, version))
     app.register_blueprint(page.blueprint(settings.page_dir))
-    app.add_url_rule("/healthz", "healthz", _healthz)
     app.wsgi_app = SecureWsgi(app.wsgi_app)  # type: ignore[method-assign]
     return app
-
-
-def _healthz() -> Response:
-    return jsonify(status="ok")

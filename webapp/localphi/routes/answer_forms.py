@@ -67,8 +67,7 @@ ANSWERS: dict[str, Schema] = {
     "Readiness": _all(status={"const": "ready"}, model=_TEXT, worker={"enum": ["idle", "loading", "loaded"]}),
     "Error": _all(error=_ERROR),
 }
-EVENTS: Schema = {
-    **_TEXT,
+EVENTS: Schema = {  # of no type: OpenAPI 3.1 does not say whether the stream or an event is meant
     "description": "Server-sent events: a `data:` line of JSON for each piece, then `data: [DONE]`. "
     "A failure on the way is an event with an error, without [DONE] behind it. Comments keep the line alive.",
 }

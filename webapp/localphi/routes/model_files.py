@@ -8,6 +8,7 @@ from flask import Blueprint, Response, abort, request, send_file
 
 from localphi.models.manifest import MANIFEST_NAME, describe_file
 from localphi.models.store import ModelStore
+from localphi.routes.operations import Operation, described
 
 _SINGLE_RANGE = re.compile(r"bytes=(\d+-\d*|-\d+)")
 
@@ -16,6 +17,7 @@ def blueprint(store: ModelStore) -> Blueprint:
     routes = Blueprint("model_files", __name__)
 
     @routes.get("/models/<model_id>/<path:name>")
+    @described(Operation("A file of a model", {"application/octet-stream": {}}, failures=(404, 416, 503)))
     def model_file(model_id: str, name: str) -> Response:
         folder = store.get(model_id)
         path = folder.file(name)

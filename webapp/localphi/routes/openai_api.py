@@ -1,4 +1,4 @@
-"""POST /v1/chat/completions and GET /v1/models, in OpenAI's wire format."""
+"""Chat and text completions and the list of models, in OpenAI's wire format."""
 
 from __future__ import annotations
 
@@ -11,50 +11,86 @@ from flask import Blueprint, Response, jsonify, request
 
 from localphi.chat import CallArguments, CallStarted, Chunk, Finished, FinishReason, Item, Usage
 from localphi.engine.client import Answer, Engines, Gone
-from localphi.errors import LocalphiError, RequestAbandoned
+from localphi.errors import ContextLengthExceeded, LocalphiError
 from localphi.models.store import ModelFolder, ModelStore
-from localphi.routes import sse
+from localphi.routes import answer_forms, forms, sse
+from localphi.routes.answers import client_left, streamed, whole
+from localphi.routes.fields import json_object
+from localphi.routes.metrics import Metrics
 from localphi.routes.openai_errors import error_object
-from localphi.routes.schema import parse_body
+from localphi.routes.operations import Operation, described
+from localphi.routes.schema import TEXT_MAX_TOKENS, parse_body, text_body
 
-KEEPALIVE_S = 10.0
-_POLL_S = 0.5
+_FAILURES = (400, 404, 413, 429, 503)
 
 
-def blueprint(store: ModelStore, engines: Engines) -> Blueprint:
+def _generates(summary: str, answer: str, body: forms.BodyForm, description: str = "") -> Operation:
+    answers = {
+        answer_forms.JSON: answer_forms.ref(answer),
+        answer_forms.EVENT_STREAM: answer_forms.EVENTS,
+    }
+    return Operation(summary, answers, body, _FAILURES, description)
+
+
+def blueprint(store: ModelStore, engines: Engines, metrics: Metrics) -> Blueprint:
     routes = Blueprint("openai", __name__)
 
     @routes.get("/v1/models")
+    @described(Operation("The models on this machine", {answer_forms.JSON: answer_forms.ref("Models")}))
     def list_models() -> Response:
         return jsonify(object="list", data=[_model_object(folder) for folder in store.folders()])
 
     @routes.get("/v1/models/<model_id>")
+    @described(Operation("One model", {answer_forms.JSON: answer_forms.ref("Model")}, failures=(404,)))
     def show_model(model_id: str) -> Response:
         return jsonify(_model_object(store.get(model_id)))
 
     @routes.post("/v1/chat/completions")
+    @described(_generates("Answer a conversation", "ChatCompletion", forms.CHAT))
     def chat_completions() -> Response:
         body = parse_body(request.get_data())
         folder = store.get(body.model) if body.model else store.default()
-        gone = _client_left()
+        gone = client_left()
         asked = body.to_request(folder.manifest)
         answer = engines.get(folder.id).submit(asked, gone)
+        metrics.watch(folder.id, answer)
         wire = _Wire(folder.id, answer, has_tools=bool(asked.tools))
         if not body.stream:
             return jsonify(wire.completion(gone))
-        response = Response(
-            wire.events(body.include_usage, gone), content_type=sse.MEDIA_TYPE, headers=sse.HEADERS
+        return _event_stream(wire.events(body.include_usage, gone), answer)
+
+    @routes.post("/v1/completions")
+    @described(
+        _generates(
+            "Go on with a text",
+            "TextCompletion",
+            forms.TEXT,
+            "The prompt is read as it is, with nothing of a conversation around it. "
+            f"'max_tokens' is {TEXT_MAX_TOKENS} where it is left out.",
         )
-        response.call_on_close(answer.close)
-        return response
+    )
+    def completions() -> Response:
+        body = text_body(json_object(request.get_data()))
+        folder = store.get(body.model) if body.model else store.default()
+        gone = client_left()
+        asked = body.to_request(folder.manifest)
+        try:
+            answer = engines.get(folder.id).submit(asked, gone)
+        except ContextLengthExceeded as error:
+            raise ContextLengthExceeded(error.prompt_tokens, error.context_length, "prompt") from None
+        metrics.watch(folder.id, answer)
+        wire = _TextWire(folder.id, answer)
+        if not body.stream:
+            return jsonify(wire.completion(gone))
+        return _event_stream(wire.events(body.include_usage, gone), answer)
 
     return routes
 
 
-def _client_left() -> Gone:
-    """waitress's own question whether the connection is gone; clients of other servers are taken to stay."""
-    gone: Gone = request.environ.get("waitress.client_disconnected", lambda: False)
-    return gone
+def _event_stream(events: Iterator[bytes], answer: Answer) -> Response:
+    response = Response(events, content_type=sse.MEDIA_TYPE, headers=sse.HEADERS)
+    response.call_on_close(answer.close)
+    return response
 
 
 def _model_object(folder: ModelFolder) -> dict[str, Any]:
@@ -70,22 +106,14 @@ class _Wire:
     def __init__(self, model_id: str, answer: Answer, *, has_tools: bool = False) -> None:
         self._answer = answer
         self._no_content = None if has_tools else ""
-        self._head = {
-            "id": f"chatcmpl-{secrets.token_hex(12)}",
-            "created": int(time.time()),
-            "model": model_id,
-        }
+        self._head = _head("chatcmpl", model_id)
 
     def completion(self, gone: Gone) -> dict[str, Any]:
         """The whole answer. Raises RequestAbandoned as soon as nobody waits for it any more."""
         with self._answer as answer:
             message: dict[str, Any] = {"role": "assistant", "content": self._no_content, "refusal": None}
-            while not isinstance(item := answer.next(_POLL_S), Finished):
-                if item is not None:
-                    _add(message, item)
-                if gone():
-                    raise RequestAbandoned
-            return self._completion(message, item.reason, item.usage)
+            end = whole(answer, gone, lambda item: _add(message, item))
+            return self._completion(message, end.reason, end.usage)
 
     def _completion(self, message: dict[str, Any], reason: FinishReason, usage: Usage) -> dict[str, Any]:
         if "tool_calls" not in message:
@@ -99,30 +127,76 @@ class _Wire:
         Ends without a word when nobody reads it any more, also while the model is still silent.
         """
         yield self._chunk({"role": "assistant", "content": self._no_content})
-        silent_s = 0.0
         try:
-            while not isinstance(item := self._answer.next(_POLL_S), Finished):
-                if gone():
-                    return
-                silent_s = silent_s + _POLL_S if item is None else 0.0
-                if silent_s >= KEEPALIVE_S:
-                    silent_s = 0.0
+            for item in streamed(self._answer, gone):
+                if item is None:
                     yield sse.KEEPALIVE
-                elif item is not None and (delta := _delta(item)):
+                elif isinstance(item, Finished):
+                    yield from self._end(item, include_usage)
+                elif delta := _delta(item):
                     yield self._chunk(delta)
         except LocalphiError as error:
             yield sse.data(error_object(error))
-            return
-        yield self._chunk({}, item.reason)
+
+    def _end(self, finished: Finished, include_usage: bool) -> Iterator[bytes]:
+        yield self._chunk({}, finished.reason)
         if include_usage:
             yield sse.data(
-                {**self._head, "object": "chat.completion.chunk", "choices": [], **_usage(item.usage)}
+                {**self._head, "object": "chat.completion.chunk", "choices": [], **_usage(finished.usage)}
             )
         yield sse.DONE
 
     def _chunk(self, delta: dict[str, Any], reason: FinishReason | None = None) -> bytes:
         choice = {"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}
         return sse.data({**self._head, "object": "chat.completion.chunk", "choices": [choice]})
+
+
+class _TextWire:
+    """The answer to a raw prompt, written out like one to a conversation."""
+
+    def __init__(self, model_id: str, answer: Answer) -> None:
+        self._answer = answer
+        self._head = {**_head("cmpl", model_id), "object": "text_completion"}
+
+    def completion(self, gone: Gone) -> dict[str, Any]:
+        """The whole answer. Raises RequestAbandoned as soon as nobody waits for it any more."""
+        texts: list[str] = []
+        with self._answer as answer:
+            end = whole(answer, gone, lambda item: texts.append(_text(item)))
+        return {**self._choice("".join(texts), end.reason), **_usage(end.usage)}
+
+    def events(self, include_usage: bool, gone: Gone) -> Iterator[bytes]:
+        """The stream. A comment goes out at once; a later failure is an error event, without [DONE]."""
+        yield sse.KEEPALIVE
+        try:
+            for item in streamed(self._answer, gone):
+                if item is None:
+                    yield sse.KEEPALIVE
+                elif isinstance(item, Finished):
+                    yield from self._end(item, include_usage)
+                elif text := _text(item):
+                    yield sse.data(self._choice(text))
+        except LocalphiError as error:
+            yield sse.data(error_object(error))
+
+    def _end(self, finished: Finished, include_usage: bool) -> Iterator[bytes]:
+        yield sse.data(self._choice("", finished.reason))
+        if include_usage:
+            yield sse.data({**self._head, "choices": [], **_usage(finished.usage)})
+        yield sse.DONE
+
+    def _choice(self, text: str, reason: FinishReason | None = None) -> dict[str, Any]:
+        choice = {"index": 0, "text": text, "finish_reason": reason, "logprobs": None}
+        return {**self._head, "choices": [choice]}
+
+
+def _head(prefix: str, model_id: str) -> dict[str, Any]:
+    """What every document of an answer begins with."""
+    return {"id": f"{prefix}-{secrets.token_hex(12)}", "created": int(time.time()), "model": model_id}
+
+
+def _text(item: Item) -> str:
+    return item.text if isinstance(item, Chunk) else ""
 
 
 def _add(message: dict[str, Any], item: Item) -> None:

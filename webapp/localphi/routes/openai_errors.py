@@ -37,6 +37,11 @@ _TABLE: tuple[tuple[type[LocalphiError], int, str, str | None], ...] = (
 )
 
 
+def codes(status: int) -> list[str]:
+    """The codes that errors of this status may have."""
+    return [code for _, of_status, _, code in _TABLE if code and of_status == status]
+
+
 def error_object(error: LocalphiError) -> dict[str, Any]:
     """OpenAI's error body; context_length_exceeded carries both numbers as fields too."""
     _, kind, code = _look_up(error)

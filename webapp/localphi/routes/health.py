@@ -1,0 +1,78 @@
+"""Whether the server lives, whether it can answer, and what it has counted."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, jsonify
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
+
+from localphi.engine.client import EngineClient, Engines, EngineState
+from localphi.errors import EngineFailed, LocalphiError, ModelDamaged, WorkerDied
+from localphi.models.store import ModelFolder, ModelStore
+from localphi.routes.answer_forms import JSON, ref
+from localphi.routes.metrics import Metrics
+from localphi.routes.openai_errors import error_object
+from localphi.routes.operations import Operation, described
+
+_READY = (
+    "Ready is a server whose model is loaded, is being loaded, or can be. A probe that finds a dead worker "
+    "answers 503 with the reason, and starts it again."
+)
+
+
+def blueprint(store: ModelStore, engines: Engines, metrics: Metrics) -> Blueprint:
+    routes = Blueprint("health", __name__)
+
+    @routes.get("/healthz")
+    @described(Operation("Whether the server lives", {JSON: ref("Health")}))
+    def healthz() -> Response:
+        return jsonify(status="ok")
+
+    @routes.get("/readyz")
+    @described(
+        Operation(
+            "Whether requests will be answered", {JSON: ref("Readiness")}, failures=(503,), description=_READY
+        )
+    )
+    def readyz() -> Response:
+        try:
+            folder = store.default()
+            state = _state(folder, engines.get(folder.id))
+        except LocalphiError as error:
+            return _not_ready(error)
+        if state.failure is not None:
+            return _not_ready(state.failure)
+        return jsonify(status="ready", model=folder.id, worker=state.status)
+
+    @routes.get("/metrics")
+    @described(Operation("What was counted, for Prometheus", {"text/plain": {"type": "string"}}))
+    def metrics_text() -> Response:
+        return Response(metrics.text(), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+    return routes
+
+
+def _not_ready(why: LocalphiError) -> Response:
+    response = jsonify({"status": "not ready", **error_object(why)})
+    response.status_code = 503
+    return response
+
+
+def _state(folder: ModelFolder, engine: EngineClient) -> EngineState:
+    """What the model does. Raises what will keep it from being loaded; starts a worker that has died."""
+    state = engine.state
+    if state.status == "idle":
+        _check_files(folder)
+    if isinstance(state.failure, WorkerDied):
+        engine.start()
+    return state
+
+
+def _check_files(folder: ModelFolder) -> None:
+    """Only whether they are there; the worker reads them to the last byte before it loads them."""
+    variants = folder.manifest.variants.items()
+    variant = next((variant for device, variant in variants if device.startswith("server-")), None)
+    if variant is None:
+        raise EngineFailed(f"The model '{folder.id}' has no files for the server, only for the browser.")
+    for name in variant.files:
+        if not (folder.path / name).is_file():
+            raise ModelDamaged(folder.id, name, "it is missing", folder.repair_advice)

@@ -1,0 +1,161 @@
+"""What the server counts, for Prometheus. Each application has its own registry.
+
+Labels are routes, statuses and ids of models on this machine: nothing that a client could have made up.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from flask import Flask, Response, g, request
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from localphi.chat import Chunk, Finished, Item
+from localphi.engine.client import Answer, Engines
+from localphi.errors import LocalphiError
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+_SPEEDS = (1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1000, 2000, 5000)
+_NO_ROUTE = "none"
+
+
+class Metrics:
+    """The counters of one application."""
+
+    def __init__(self, engines: Engines) -> None:
+        self._registry = registry = CollectorRegistry()
+        registry.register(_Engines(engines))
+        self._requests = Counter(
+            "localphi_http_requests", "Requests answered.", ["route", "status"], registry=registry
+        )
+        self._request_s = Histogram(
+            "localphi_http_request_seconds",
+            "From a request to the last byte of its answer.",
+            ["route"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.answers = Counter(
+            "localphi_answers",
+            "Answers that were begun, by how they ended.",
+            ["model", "end"],
+            registry=registry,
+        )
+        self.prompt_tokens = Counter(
+            "localphi_prompt_tokens", "Tokens of the prompts of answers.", ["model"], registry=registry
+        )
+        self.generated_tokens = Counter(
+            "localphi_generated_tokens",
+            "Tokens generated, those of cut answers too.",
+            ["model"],
+            registry=registry,
+        )
+        self.first_token_s = Histogram(
+            "localphi_time_to_first_token_seconds",
+            "From a request to the first token of its answer: waiting, loading, reading the prompt.",
+            ["model"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.answer_s = Histogram(
+            "localphi_answer_seconds",
+            "From a request to the last token of its answer.",
+            ["model"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.speed = Histogram(
+            "localphi_decode_tokens_per_second",
+            "Tokens per second of an answer, from its first token to its last.",
+            ["model"],
+            buckets=_SPEEDS,
+            registry=registry,
+        )
+
+    def install(self, app: Flask) -> None:
+        """Count every request that a route of `app` answers, or none does."""
+        app.before_request(_start_clock)
+        app.after_request(self._count)
+
+    def watch(self, model_id: str, answer: Answer) -> None:
+        """Count an answer of the request at hand. model_id: one of the store's."""
+        answer.watch(_Meter(self, model_id, answer.prompt_tokens, g.started_s))
+
+    def text(self) -> bytes:
+        """Everything counted so far, in Prometheus's text format."""
+        return generate_latest(self._registry)
+
+    def _count(self, response: Response) -> Response:
+        route = request.url_rule.rule if request.url_rule else _NO_ROUTE
+        self._requests.labels(route, response.status_code).inc()
+        started_s = g.started_s
+        duration_s = self._request_s.labels(route)
+        response.call_on_close(lambda: duration_s.observe(time.perf_counter() - started_s))
+        return response
+
+
+def _start_clock() -> None:
+    g.started_s = time.perf_counter()
+
+
+class _Meter:
+    """Watches one answer."""
+
+    def __init__(self, metrics: Metrics, model_id: str, prompt_tokens: int, started_s: float) -> None:
+        self._metrics = metrics
+        self._model_id = model_id
+        self._started_s = started_s
+        self._counted = 0
+        metrics.prompt_tokens.labels(model_id).inc(prompt_tokens)
+        metrics.generated_tokens.labels(model_id)  # 0 is a number, too
+
+    def __call__(self, item: Item | LocalphiError | None) -> None:
+        metrics, model_id = self._metrics, self._model_id
+        match item:
+            case Chunk(token_ids=token_ids):
+                self._count_tokens(len(token_ids))
+            case Finished(reason, usage):
+                # The token that ended it is in no chunk.
+                self._count_tokens(usage.completion_tokens - self._counted)
+                self._end(reason)
+                metrics.answer_s.labels(model_id).observe(time.perf_counter() - self._started_s)
+                if usage.tokens_per_second is not None:
+                    metrics.speed.labels(model_id).observe(usage.tokens_per_second)
+            case LocalphiError():
+                self._end("failed")
+            case None:
+                self._end("abandoned")
+
+    def _count_tokens(self, number: int) -> None:
+        if number and not self._counted:
+            seconds = time.perf_counter() - self._started_s
+            self._metrics.first_token_s.labels(self._model_id).observe(seconds)
+        self._counted += number
+        self._metrics.generated_tokens.labels(self._model_id).inc(number)
+
+    def _end(self, how: str) -> None:
+        self._metrics.answers.labels(self._model_id, how).inc()
+
+
+class _Engines(Collector):
+    """What the engines are doing at the moment of the question."""
+
+    def __init__(self, engines: Engines) -> None:
+        self._engines = engines
+
+    def collect(self) -> Iterator[Metric]:
+        active = GaugeMetricFamily(
+            "localphi_active_answers", "Answers that a model works on.", labels=["model"]
+        )
+        queue = GaugeMetricFamily(
+            "localphi_queue_length", "Requests that wait for a model.", labels=["model"]
+        )
+        loaded = GaugeMetricFamily("localphi_model_loaded", "1 while a model is loaded.", labels=["model"])
+        for model_id, state in self._engines.states().items():
+            active.add_metric([model_id], state.active)
+            queue.add_metric([model_id], max(0, state.held - state.active))
+            loaded.add_metric([model_id], state.status == "loaded")
+        yield from (active, queue, loaded)
