@@ -6,7 +6,7 @@ BIN := .venv/bin
 PAGE_SOURCES := $(shell find static -type f -not -path '*/node_modules/*' -not -path '*/dist/*')
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help serve test check test-page test-python browser vectors clean
+.PHONY: help serve test check test-page test-python browser vectors docs clean
 
 help:
 	@echo "make serve    install, build the page, serve it on http://localhost:8000 and open it"
@@ -39,6 +39,9 @@ browser: .venv/.installed-for-tests
 
 vectors: .venv/.installed-for-tests
 	$(BIN)/python tests/vectors/make.py
+
+docs: .venv/.installed-for-tests
+	$(BIN)/python tests/support_table.py
 
 clean:
 	rm -rf .venv build dist static/dist static/node_modules tests/output
