@@ -40,7 +40,8 @@ def texts() -> Texts:
 
 def _ask(backend: GeneratorBackend, request: ChatRequest) -> tuple[str, list[int], Finished]:
     backend.submit(1, request)
-    text, ids = "", []
+    text = ""
+    ids: list[int] = []
     while True:
         for _, event in backend.step():
             if isinstance(event, Chunk):

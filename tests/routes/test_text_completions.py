@@ -136,7 +136,7 @@ def test_a_wrong_field_is_named(client: FlaskClient, fields: dict[str, Any], par
 
 
 def test_unused_and_unknown_fields_are_fine(client: FlaskClient) -> None:
-    unused = {
+    unused: dict[str, Any] = {
         "suffix": None,
         "echo": False,
         "logprobs": None,
