@@ -14,6 +14,8 @@ from localphi import create_app
 from localphi.config import Settings
 from serving import DEMO, BufferedClient, LiveServer, serving
 
+pytest_plugins = ["browsing"]  # browser/browsing.py; mypy takes one conftest.py only
+
 
 @pytest.fixture
 def echo_settings(tmp_path: Path) -> Settings:

@@ -70,7 +70,8 @@ def over_http(server: LiveServer) -> Iterator[Callable[[Messages], Answered]]:
         def ask(messages: Messages) -> Answered:
             body = {"messages": messages, "max_tokens": TOKENS, "temperature": 0, "stream": True}
             body["stream_options"] = {"include_usage": True}
-            start, first_ms, text, usage = time.perf_counter(), 0.0, "", {}
+            start, first_ms, text = time.perf_counter(), 0.0, ""
+            usage: dict[str, Any] = {}
             with client.stream("POST", server.url + "/v1/chat/completions", json=body) as response:
                 for line in response.iter_lines():
                     if not line.startswith("data: {"):
@@ -116,7 +117,8 @@ def report(device: str, cold: list[Answered], warm: list[Answered]) -> None:
     cold_ms, warm_ms = (statistics.median(each[0] for each in turns) for turns in (cold, warm))
     print(f"{'':<14}{'prompt':>8}{'cached':>8}{'TTFT ms':>10}   medians, {device}")
     for name, turns, ms in (("first turn", cold, cold_ms), ("second turn", warm, warm_ms)):
-        prompt, cached = (statistics.median(each[n] for each in turns) for n in (1, 2))
+        prompt = statistics.median(each[1] for each in turns)
+        cached = statistics.median(each[2] for each in turns)
         print(f"{name:<14}{prompt:>8.0f}{cached:>8.0f}{ms:>10.1f}")
     print(f"second turn: {warm_ms / cold_ms:.3f} of the first")
     machine = {"platform": platform.platform(terse=True), "cores": available_threads()}

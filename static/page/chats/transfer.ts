@@ -147,6 +147,7 @@ function parseStats(value: unknown, where: string): AnswerStats | null {
   return {
     device: device as AnswerStats['device'],
     promptTokens: asNumber(stats['promptTokens'], `${where}.promptTokens`),
+    cachedTokens: asNumber(stats['cachedTokens'] ?? 0, `${where}.cachedTokens`), // old files have none
     tokens: asNumber(stats['tokens'], `${where}.tokens`),
     firstTokenMs: asNumber(stats['firstTokenMs'], `${where}.firstTokenMs`),
     tokensPerSecond:

@@ -13,6 +13,7 @@ import type { AnswerStats } from '../../../shared/protocol';
 const STATS: AnswerStats = {
   device: 'wasm',
   promptTokens: 1,
+  cachedTokens: 0,
   tokens: 2,
   firstTokenMs: 3,
   tokensPerSecond: null,
