@@ -17,8 +17,11 @@ interface Props {
 export function Dialog({ title, onClose, children, testId, drawer = false }: Props) {
   const element = useRef<HTMLDialogElement>(null);
   useEffect(() => {
+    // In every drawing: one that was closed and asked for again in the same frame is still this one.
+    if (element.current?.open === false) element.current.showModal();
+  });
+  useEffect(() => {
     const dialog = element.current;
-    dialog?.showModal();
     return () => {
       dialog?.close();
     };

@@ -43,9 +43,12 @@ export interface ChatRecord {
 
 const TITLE_CHARS = 60;
 
-/** A title made of the first words of a question. */
+/** A title made of the first words of a question, without Markdown's marks before them. */
 export function titleOf(question: string): string {
-  const line = question.trim().replace(/\s+/g, ' ');
+  const line = question
+    .replace(/^[\s#>]+/, '')
+    .trim()
+    .replace(/\s+/g, ' ');
   if (line.length <= TITLE_CHARS) return line;
   const cut = line.slice(0, TITLE_CHARS - 1);
   const space = cut.lastIndexOf(' ');

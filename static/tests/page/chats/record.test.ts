@@ -5,6 +5,7 @@ import { chat, message } from './samples';
 
 test('a title is the first words of the question, in one line', () => {
   expect(titleOf('  What is\n\nWebGPU? ')).toBe('What is WebGPU?');
+  expect(titleOf('# Sorting')).toBe('Sorting');
   const long = titleOf('word '.repeat(40));
   expect(long).toMatch(/word…$/);
   expect(long.length).toBeLessThanOrEqual(60);
