@@ -91,10 +91,10 @@ export class Model {
   ): Promise<ChatEnd> {
     const answer = this.#answer(messages, options);
     const watch = new Stopwatch();
-    let cachedTokens: number | null = null;
+    let cachedTokens = -1; // until reading begins
     const timed: AnswerListener = {
       onReading: (doneTokens, totalTokens) => {
-        cachedTokens ??= doneTokens;
+        if (cachedTokens < 0) cachedTokens = doneTokens;
         listener.onReading(doneTokens, totalTokens);
       },
       onText: listener.onText.bind(listener),
@@ -107,7 +107,7 @@ export class Model {
       try {
         const reason = await generate(session, answer, timed, { signal });
         const { promptIds, ids } = answer;
-        const prompt = { promptTokens: promptIds.length, cachedTokens: cachedTokens ?? 0 };
+        const prompt = { promptTokens: promptIds.length, cachedTokens: Math.max(0, cachedTokens) };
         const stats = { device, ...prompt, ...watch.read() };
         return { reason, stats, ids: { promptIds, ids } };
       } catch (error) {

@@ -245,8 +245,9 @@ def test_a_conversation_that_outgrows_the_first_rope_factor_goes_on(
 
 
 def test_a_tool_loop_reads_its_tools_once(guided: Pair) -> None:
-    request = replace(
-        _ask(["What is the weather in Oslo and in Rome? " * 5]),
+    question = Message("user", "What is the weather in Oslo and in Rome? " * 5)
+    request = ChatRequest(
+        (question,),
         tools=(TOOL,),
         tool_choice="required",
         max_tokens=400,
@@ -255,8 +256,8 @@ def test_a_tool_loop_reads_its_tools_once(guided: Pair) -> None:
     first = _both(guided, request)
     call = ToolCall("call_1", "get_weather", first.arguments.split("}")[0] + "}")
     result = Message("tool", "snow", tool_call_id="call_1")
-    turns = [*request.messages, Message("assistant", "", (call,)), result]
-    assert _both(guided, replace(request, messages=tuple(turns))).cached >= before
+    turns = (question, Message("assistant", "", (call,)), result)
+    assert _both(guided, replace(request, messages=turns)).cached >= before
 
 
 def test_the_next_turn_of_a_guided_conversation_begins_its_grammar_anew(guided: Pair) -> None:
