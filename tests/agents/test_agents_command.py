@@ -35,8 +35,10 @@ Serve = Callable[[Script], ScriptedServer]
 
 # A server's process does not get our environment, so that a checkout's PYTHONPATH is not known there.
 PATHS = [str(ROOT / "webapp"), str(ROOT / "agents")]
+# A shell that runs the tests in its background lets them ignore SIGINT, and a child would inherit that.
 AGENT = (
-    f"import sys; sys.path[:0] = {PATHS}; from localphi.cli import main; sys.argv.insert(1, 'agent'); main()"
+    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    f"sys.path[:0] = {PATHS}; from localphi.cli import main; sys.argv.insert(1, 'agent'); main()"
 )
 TOOL_SERVER = shlex.join([sys.executable, str(Path(__file__).parent / "mcp_tool_server.py")])
 
@@ -183,8 +185,7 @@ def test_ctrl_c_stops_the_answer_and_the_conversation_goes_on(scripted: Serve) -
             return closed.set()
         return connection.send(STREAM_HEAD + answer("Whole."))
 
-    code = "from localphi.cli import main; main()"
-    command = [sys.executable, "-c", code, "agent", "--url", scripted(script).url]
+    command = [sys.executable, "-c", AGENT, "--url", scripted(script).url]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
