@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from localphi.config import disable_telemetry
-from localphi.errors import CannotQuantize, ModelFolderInvalid
+from localphi.errors import CannotQuantize, InvalidRequest, ModelFolderInvalid
 from localphi.models.manifest import load_manifest
 from localphi.models.store import ModelFolder, find_damage
 from serving import DEMO
@@ -37,7 +37,7 @@ from localphi.toolchain.quantize.folds import ColumnSource, NormSource, find_sit
 from localphi.toolchain.quantize.grid import Floats, Grid, Quantized  # noqa: E402
 from localphi.toolchain.quantize.layers import LayerQuantizer, Work  # noqa: E402
 from localphi.toolchain.quantize.recipe import Recipe, most_sensitive, parse_keep  # noqa: E402
-from localphi.toolchain.quantize.rounding import nearest, searched  # noqa: E402
+from localphi.toolchain.quantize.rounding import corrected, group_moments, nearest, nearest_weight, searched  # noqa: E402
 from localphi.toolchain.quantize.run import quantize, source_model  # noqa: E402
 from localphi.toolchain.quantize.runner import Runner  # noqa: E402
 
@@ -89,6 +89,7 @@ def test_round_to_nearest_gives_onnxruntimes_own_numbers(grid: Grid) -> None:
     function(packed, weight, scales, zero_points, grid.group_size, columns, rows, grid.symmetric)
 
     tensors = nearest(weight, grid).tensors()
+    np.testing.assert_array_equal(nearest_weight(weight, grid), nearest(weight, grid).weight())
     assert np.array_equal(tensors["scales"], scales)
     assert np.array_equal(tensors["weight"], packed)
     assert ("zero_points" in tensors) is not grid.symmetric
@@ -143,8 +144,11 @@ def test_a_search_comes_closer_than_rounding(grid: Grid) -> None:
 
     rounded = nearest(weight, grid)
     assert error(searched(weight, grid)) < 0.99 * error(rounded)
-    by_output = searched(weight, grid, Inputs.of(inputs).grams(np.ones(96, np.float32), grid.group_size))
+    moments = _inputs(inputs).moments
+    by_output = searched(weight, grid, group_moments(moments, grid.group_size))
     assert output_error(by_output) < 0.9 * output_error(rounded)
+    assert output_error(corrected(weight, grid, moments)) < 0.9 * output_error(by_output)
+    assert output_error(corrected(weight, grid, moments, search=False)) < 0.9 * output_error(rounded)
 
 
 def test_an_empty_and_a_constant_group_survive_the_search() -> None:
@@ -161,14 +165,24 @@ def test_a_search_in_chunks_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> N
     assert np.array_equal(searched(_weight(), GRIDS[1]).codes, whole.codes)
 
 
+def _inputs(values: Floats) -> Inputs:
+    inputs = Inputs(values.shape[1])
+    for part in np.array_split(values, 3):
+        inputs.add(part)
+    return inputs
+
+
 def test_moments_of_the_inputs_give_every_squared_output() -> None:
     random = np.random.default_rng(4)
-    raw, weight = random.standard_normal((500, 64)), random.standard_normal((64, 9)).astype(np.float32)
-    inputs = Inputs.of(raw.astype(np.float32))
+    raw = random.standard_normal((500, 64)).astype(np.float32)
+    weight = random.standard_normal((64, 9)).astype(np.float32)
+    inputs = _inputs(raw)
     assert inputs.squared_output(weight) == pytest.approx(np.square(raw @ weight).sum(), rel=1e-4)
+    np.testing.assert_allclose(inputs.sizes, np.abs(raw).mean(0), rtol=1e-5)
     rows = np.arange(1, 65, dtype=np.float32)
-    scaled = (raw / rows)[:, 32:]
-    np.testing.assert_allclose(inputs.grams(rows, 32)[1], scaled.T @ scaled, rtol=1e-3, atol=1e-3)
+    second = (raw / rows)[:, 32:]
+    blocks = group_moments(inputs.scaled_moments(rows), 32)
+    np.testing.assert_allclose(blocks[1], second.T @ second, rtol=1e-3, atol=1e-3)
 
 
 def test_scales_protect_the_channels_with_large_inputs() -> None:
@@ -176,7 +190,7 @@ def test_scales_protect_the_channels_with_large_inputs() -> None:
     weight = random.standard_normal((64, 48)).astype(np.float32)
     inputs = random.standard_normal((200, 64)).astype(np.float32)
     inputs[:, [7, 40]] *= 50
-    found = search_scales(Inputs.of(inputs), [weight], Grid(4, 32, False), np.arange(64), 64)
+    found = search_scales(_inputs(inputs), [weight], Grid(4, 32, False), np.arange(64), 64)
     assert found.error < 0.5 * found.error_unscaled
     assert set(np.argsort(found.scales)[-2:]) == {7, 40}
 
@@ -250,15 +264,15 @@ def test_all_positions_end_with_the_one_that_generation_sees(parent: ModelFolder
     np.testing.assert_allclose(every[-1], last[0, 0], rtol=1e-4, atol=1e-4)
 
 
-def test_inputs_are_kept_at_as_many_positions_as_wanted(parent: ModelFolder) -> None:
+def test_what_layers_see_is_gathered_over_all_rows(parent: ModelFolder) -> None:
     graph = FloatGraph(parent.path)
     rows = _rows(parent, 3)
-    tensors = [layer.input for layer in graph.layers[:2]]
-    runner = Runner(graph.proto, parent.path, 1, watched=tensors)
-    some = layer_inputs(runner, rows, tensors, 50)
-    assert {name: value.shape for name, value in some.items()} == dict.fromkeys(tensors, (50, SMALL.hidden))
-    every = layer_inputs(runner, rows, tensors, 10**6)
-    assert len(every[tensors[0]]) == sum(len(row.ids) for row in rows)
+    name = graph.layers[1].input
+    runner = Runner(graph.proto, parent.path, 1, watched=[name])
+    seen = np.concatenate([runner.run(row.ids, [name])[0][0] for row in rows])
+    found = layer_inputs(runner, rows, {name: SMALL.hidden})[name]
+    np.testing.assert_allclose(found.moments, seen.T @ seen, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(found.sizes, np.abs(seen).mean(0), rtol=1e-4)
 
 
 # ---------------------------------------------------------------- the text
@@ -292,10 +306,10 @@ def test_a_text_file_can_be_read_instead(parent: ModelFolder, tmp_path: Path) ->
     assert [len(row.ids) for row in text_rows(parent.path, path, 10)] == [512, 512, 276]
     assert len(text_rows(parent.path, path, 1)) == 1
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ValueError, match="cannot be read as UTF-8"):
+    with pytest.raises(InvalidRequest, match="cannot be read as UTF-8"):
         text_rows(parent.path, path, 1)
     path.write_text("", encoding="utf-8")
-    with pytest.raises(ValueError, match="no text"):
+    with pytest.raises(InvalidRequest, match="no text"):
         text_rows(parent.path, path, 1)
 
 

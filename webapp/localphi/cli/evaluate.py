@@ -114,14 +114,12 @@ def _compare(
     from localphi.toolchain.evaluate.compare import table as table_of
     from localphi.toolchain.quantize.calibration import conversation_rows, text_rows
 
-    try:
-        rows = (
-            text_rows(parent.path, text, _COMPARED_ROWS)
-            if text
-            else conversation_rows(parent.path, parent.manifest.prompt_format, "evaluation", _COMPARED_ROWS)
-        )
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--text") from None
+    prompt_format = parent.manifest.prompt_format
+    rows = (
+        text_rows(parent.path, text, _COMPARED_ROWS)
+        if text
+        else conversation_rows(parent.path, prompt_format, "evaluation", _COMPARED_ROWS)
+    )
     with tqdm(total=len(rows), desc=parent.id, unit="text", leave=False, disable=None) as bar:
         results = compare(parent.path, [folder.path for folder in folders], rows, threads, bar.update)
     click.echo(line_of(results) if as_json else table_of(results))

@@ -98,6 +98,12 @@ def _keep(context: click.Context, parameter: click.Parameter, text: str) -> tupl
     help="awq only: also search how far the steps of each group should reach.",
 )
 @click.option(
+    "--correct/--no-correct",
+    default=True,
+    show_default="--correct",
+    help="awq only: also let the weights still to be rounded make up for those that are (GPTQ).",
+)
+@click.option(
     "--calibration",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="awq and --ratio: a text file like what the model will read.  [default: conversations that come "
@@ -134,6 +140,7 @@ def quantize_model(
     keep: tuple[tuple[str, int], ...],
     accuracy_level: str,
     clip: bool,
+    correct: bool,
     calibration: Path | None,
     conversations: int,
     new_id: str | None,
@@ -167,30 +174,32 @@ def quantize_model(
         keep=keep,
         ratio=ratio,
         clip=clip,
+        correct=correct,
         conversations=conversations,
     )
     source = source_model(settings.home, model, family)
     with _bars() as progress:
-        try:
-            outcome = quantize(
-                source,
-                out,
-                recipe,
-                settings.threads,
-                work=work,
-                text=calibration,
-                new_id=new_id,
-                progress=progress,
-            )
-        except ValueError as error:
-            raise click.BadParameter(str(error), param_hint="--calibration") from None
+        outcome = quantize(
+            source,
+            out,
+            recipe,
+            settings.threads,
+            work=work,
+            text=calibration,
+            new_id=new_id,
+            progress=progress,
+        )
     _tell(source, out, outcome)
 
 
 def _tell(source: ModelFolder, out: Path, outcome: Outcome) -> None:
     counts = {bits: sum(other == bits for other in outcome.bits.values()) for bits in (4, 8, 32)}
     names = {4: "4 bits", 8: "8 bits", 32: "float32"}
-    layers = ", ".join(f"{count} layers with {names[bits]}" for bits, count in counts.items() if count)
+    layers = ", ".join(
+        f"{count} {'layer' if count == 1 else 'layers'} with {names[bits]}"
+        for bits, count in counts.items()
+        if count
+    )
     size = sum(entry.size for entry in outcome.manifest.files.values())
     click.echo(f"{out}: {layers}; {size / 1e6:.1f} MB instead of {source.size_bytes / 1e6:.1f} MB")
     if outcome.errors:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localphi.toolchain.quantize.grid import Floats, Grid
-from localphi.toolchain.quantize.rounding import nearest
+from localphi.toolchain.quantize.rounding import nearest_weight
 
 _STEPS = 20
 _MOST_COLUMNS = 512  # of a weight in the search; more columns hardly change which scales win
@@ -28,30 +28,36 @@ class Found:
     error_unscaled: float
 
 
-@dataclass(frozen=True)
 class Inputs:
-    """What is kept of the inputs X (T, K) of some layers.
+    """What is kept of the inputs X (T, K) of some layers, however long the text.
 
-    sizes (K,): mean absolute value of each. moments (K, K): X^T X, all that squared output errors depend on.
+    moments (K, K): X^T X, all that squared output errors depend on.
     """
 
-    sizes: Floats
-    moments: Floats
+    def __init__(self, width: int) -> None:
+        self.moments: Floats = np.zeros((width, width), np.float32)
+        self._sums = np.zeros(width)
+        self._count = 0
 
-    @classmethod
-    def of(cls, inputs: Floats) -> Inputs:
-        return cls(np.abs(inputs).mean(0), inputs.T @ inputs)
+    def add(self, inputs: Floats) -> None:
+        """Take a piece of X."""
+        self.moments += inputs.T @ inputs
+        self._sums += np.abs(inputs).sum(0)
+        self._count += len(inputs)
+
+    @property
+    def sizes(self) -> Floats:
+        """The mean absolute value of each input.  # (K,)"""
+        sizes: Floats = (self._sums / max(self._count, 1)).astype(np.float32)
+        return sizes
+
+    def scaled_moments(self, rows: Floats) -> Floats:
+        """The moments of the inputs divided by the scales of the rows.  # (K, K)"""
+        return self.moments / rows[:, None] / rows[None]
 
     def squared_output(self, weight: Floats) -> float:
         """The sum of the squares of X W."""
         return max(float(np.vdot(weight, self.moments @ weight)), 0.0)
-
-    def grams(self, rows: Floats, group_size: int) -> Floats:
-        """The moments within each group of inputs, these divided by the scales of the rows.  # (G, g, g)"""
-        starts = range(0, len(rows), group_size)
-        parts = [self.moments[start : start + group_size, start : start + group_size] for start in starts]
-        scales = rows.reshape(-1, group_size)
-        return np.stack(parts) / (scales[:, :, None] * scales[:, None, :])
 
 
 def search_scales(
@@ -67,7 +73,7 @@ def search_scales(
     def error(scales: Floats) -> float:
         """The sum over the layers of their squared output errors, each as a share of its squared output."""
         rows = scales[spread][:, None]
-        wrong = (nearest(weight * rows, grid).weight() / rows - weight for weight in sampled)
+        wrong = (nearest_weight(weight * rows, grid) / rows - weight for weight in sampled)
         return sum(inputs.squared_output(d) / square for d, square in zip(wrong, squares, strict=True))
 
     best_scales = np.ones(width, np.float32)

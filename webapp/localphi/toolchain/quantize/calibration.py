@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from localphi.config import disable_telemetry
+from localphi.errors import InvalidRequest
 from localphi.models.manifest import PromptFormat
 from localphi.toolchain.demo.corpus import Corpus
 from localphi.toolchain.demo.facts import load_knowledge
@@ -33,7 +32,7 @@ from localphi.toolchain.demo.settings import (
     Turn,
 )
 from localphi.toolchain.evaluate.cases import load_cases
-from localphi.toolchain.quantize.grid import Floats
+from localphi.toolchain.quantize.awq import Inputs
 from localphi.toolchain.quantize.runner import Runner
 
 Part = Literal["calibration", "evaluation"]
@@ -61,7 +60,7 @@ def conversation_rows(folder: Path, prompt_format: PromptFormat, part: Part, cou
 def text_rows(folder: Path, path: Path, count: int) -> list[Row]:
     """The first `count` pieces of a text file, of `MOST_TOKENS` tokens each; all of it counts as answers.
 
-    Raises ValueError for a file that cannot be read, or that has no two tokens.
+    Raises InvalidRequest for a file that cannot be read, or that has no two tokens.
     """
     disable_telemetry()
     from localphi.engine.tokenizer import PhiTokenizer
@@ -69,35 +68,28 @@ def text_rows(folder: Path, path: Path, count: int) -> list[Row]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read as UTF-8 text: {error}") from None
+        raise InvalidRequest(f"{path} cannot be read as UTF-8 text: {error}.", "text") from None
     ids = PhiTokenizer(folder).encode(text)
     pieces = [ids[start : start + MOST_TOKENS] for start in range(0, len(ids), MOST_TOKENS)]
     rows = [Row(tuple(piece), (True,) * len(piece)) for piece in pieces[:count] if len(piece) > 1]
     if not rows:
-        raise ValueError(f"{path} has no text to read.")
+        raise InvalidRequest(f"{path} has no text to read.", "text")
     return rows
 
 
 def layer_inputs(
     runner: Runner,
     rows: Sequence[Row],
-    tensors: Sequence[str],
-    most: int,
+    widths: Mapping[str, int],
     on_row: Callable[[], object] = lambda: None,
-) -> dict[str, Floats]:
-    """What the tensors were at `most` positions, spread evenly over the rows.  # (T, K) each"""
-    total = sum(len(row.ids) for row in rows)
-    kept = np.linspace(0, total - 1, min(most, total)).astype(int)
-    parts: dict[str, list[Floats]] = {name: [] for name in tensors}
-    start = 0
+) -> dict[str, Inputs]:
+    """What the tensors were while the rows were read; widths: their last dimensions, by name."""
+    found = {name: Inputs(width) for name, width in widths.items()}
     for row in rows:
-        here = kept[(kept >= start) & (kept < start + len(row.ids))] - start
-        start += len(row.ids)
-        if here.size:
-            for name, value in zip(tensors, runner.run(row.ids, tensors), strict=True):
-                parts[name].append(value.reshape(-1, value.shape[-1])[here])
+        for name, value in zip(widths, runner.run(row.ids, list(widths)), strict=True):
+            found[name].add(value.reshape(-1, widths[name]))
         on_row()
-    return {name: np.concatenate(found) for name, found in parts.items()}
+    return found
 
 
 def part_of(question: str) -> Part:

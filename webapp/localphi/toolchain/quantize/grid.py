@@ -58,10 +58,10 @@ class Grid:
         zero_points = np.divide(-low, scales, out=np.zeros_like(low), where=scales > 0)
         return scales, np.clip(np.floor(zero_points + np.float32(0.5)), 0, self.top)
 
-    def round(self, groups: Floats, scales: Floats, zero_points: Floats) -> Floats:
-        """The nearest code of each number, as floats.  # (G, N, g) with scales of (G, N)"""
-        codes = groups * _reciprocal(scales)[..., None]
-        codes += zero_points[..., None]
+    def round(self, numbers: Floats, scales: Floats, zero_points: Floats) -> Floats:
+        """The nearest code of each number, as floats; shapes broadcast."""
+        codes = numbers * _reciprocal(scales)
+        codes += zero_points
         codes += np.float32(0.5)
         np.floor(codes, out=codes)
         return np.clip(codes, 0, self.top, out=codes)

@@ -20,12 +20,11 @@ from localphi.toolchain.quantize.floatgraph import FloatGraph, Layer, with_all_p
 from localphi.toolchain.quantize.folds import ColumnSource, NormSource, Site, find_sites
 from localphi.toolchain.quantize.grid import Floats, Grid, Quantized
 from localphi.toolchain.quantize.recipe import FLOAT, Recipe, most_sensitive
-from localphi.toolchain.quantize.rounding import nearest, searched
+from localphi.toolchain.quantize.rounding import corrected, group_moments, nearest, searched
 from localphi.toolchain.quantize.runner import Runner
 from localphi.toolchain.quantize.sensitivity import damages
 
-MOST_POSITIONS = 4096  # of the text at which a layer's inputs are kept
-_MOST_BYTES = 2**30  # of inputs kept at once; more layers are calibrated in several passes over the text
+_MOST_BYTES = 2**30  # of moments held at once; more layers are calibrated in several passes over the text
 Progress = Callable[[str, int, int], object]
 """Told of what is done, with how many of how many."""
 
@@ -146,8 +145,7 @@ class LayerQuantizer:
             inputs = self._inputs(numbers, progress)
             for number in numbers:
                 site = self._sites[number]
-                values = inputs.pop(site.tensor, None)
-                self._quantize_site(number, site, None if values is None else Inputs.of(values))
+                self._quantize_site(number, site, inputs.pop(site.tensor, None))
                 done += len(site.layers)
                 progress("layers", done, len(self.graph.layers))
 
@@ -158,7 +156,7 @@ class LayerQuantizer:
         for number, site in enumerate(self._sites):
             if self._work.has(f"site-{number}"):
                 continue
-            needed = MOST_POSITIONS * site.layers[0].rows * 4
+            needed = 4 * site.layers[0].rows ** 2
             if batch and needed > room:
                 yield batch
                 batch, room = [], _MOST_BYTES
@@ -167,19 +165,19 @@ class LayerQuantizer:
         if batch:
             yield batch
 
-    def _inputs(self, numbers: Sequence[int], progress: Progress) -> dict[str, Floats]:
+    def _inputs(self, numbers: Sequence[int], progress: Progress) -> dict[str, Inputs]:
         if self.recipe.method != "awq":
             return {}
-        tensors = [self._sites[number].tensor for number in numbers]
+        sites = [self._sites[number] for number in numbers]
+        widths = {site.tensor: site.layers[0].rows for site in sites}
         runner = Runner(
-            with_all_positions(self.graph.proto), self.graph.folder, self._threads, watched=tensors
+            with_all_positions(self.graph.proto), self.graph.folder, self._threads, watched=list(widths)
         )
         read = iter(range(1, len(self._text) + 1))
         return layer_inputs(
             runner,
             self._text,
-            tensors,
-            MOST_POSITIONS,
+            widths,
             lambda: progress("text", next(read), len(self._text)),
         )
 
@@ -191,12 +189,10 @@ class LayerQuantizer:
             grid = self.recipe.grid_of(min(map(self._first_bits, layers)))
             found = search_scales(inputs, weights, grid, site.spread, site.width)
         rows = found.scales[site.spread]
-        grams = None
-        if inputs is not None and self.recipe.clip:
-            grams = inputs.grams(rows, self.recipe.group_size)
+        moments = inputs.scaled_moments(rows) if inputs is not None else None
         for layer in layers:
             grid = self.recipe.grid_of(self._first_bits(layer))
-            self._save(layer, self._rounded(self._weight(layer) * rows[:, None], grid, grams))
+            self._save(layer, self._rounded(self._weight(layer) * rows[:, None], grid, moments))
         self._work.save(
             f"site-{number}",
             scales=found.scales,
@@ -204,9 +200,12 @@ class LayerQuantizer:
             unscaled=np.array(found.error_unscaled),
         )
 
-    def _rounded(self, weight: Floats, grid: Grid, grams: Floats | None) -> Quantized:
-        if grams is not None:
-            return searched(weight, grid, grams)
+    def _rounded(self, weight: Floats, grid: Grid, moments: Floats | None) -> Quantized:
+        """moments: of the layer's inputs, where the method looks at them."""
+        if moments is not None and self.recipe.correct:
+            return corrected(weight, grid, moments, search=self.recipe.clip)
+        if moments is not None and self.recipe.clip:
+            return searched(weight, grid, group_moments(moments, grid.group_size))
         return searched(weight, grid) if self.recipe.method == "kquant" else nearest(weight, grid)
 
     def _damage(self, progress: Progress) -> dict[str, float]:

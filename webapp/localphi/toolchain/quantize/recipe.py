@@ -23,6 +23,7 @@ class Recipe:
     keep: patterns of layers with the bits they get, whatever else is said; the first that matches counts.
     ratio: share of the weights at 4 bits, the most sensitive others at 8; None for `bits` everywhere.
     clip: after the scales of AWQ, search each group's grid, too, by the error of the layer's output.
+    correct: and let the rows that are still to be rounded make up for the errors of those that are (GPTQ).
     accuracy_level: of MatMulNBits; 4 rounds the activations to 8 bits while computing, 0 and 1 do not.
     conversations: how many are read for calibration.
     """
@@ -35,6 +36,7 @@ class Recipe:
     keep: tuple[tuple[str, int], ...] = ()
     ratio: float | None = None
     clip: bool = True
+    correct: bool = True
     conversations: int = 96
 
     @property

@@ -22,7 +22,19 @@ def nearest(weight: Floats, grid: Grid) -> Quantized:
     """Round to nearest (RTN): each grid spans its group. The same numbers as onnxruntime's quantizer."""
     groups = to_groups(weight, grid.group_size)
     scales, zero_points = grid.steps(groups.min(-1), groups.max(-1))
-    return Quantized.from_floats(grid, grid.round(groups, scales, zero_points), scales, zero_points)
+    codes = grid.round(groups, scales[..., None], zero_points[..., None])
+    return Quantized.from_floats(grid, codes, scales, zero_points)
+
+
+def nearest_weight(weight: Floats, grid: Grid) -> Floats:
+    """The weight that `nearest` gives, at less cost.  # (K, N)"""
+    rows, columns = weight.shape
+    groups = weight.reshape(-1, grid.group_size, columns)
+    scales, zero_points = grid.steps(groups.min(1, keepdims=True), groups.max(1, keepdims=True))
+    rounded = grid.round(groups, scales, zero_points)
+    rounded -= zero_points
+    rounded *= scales
+    return rounded.reshape(rows, columns)
 
 
 def searched(weight: Floats, grid: Grid, grams: Floats | None = None) -> Quantized:
@@ -35,6 +47,60 @@ def searched(weight: Floats, grid: Grid, grams: Floats | None = None) -> Quantiz
     parts = [_search(part, grid, _weigher(part, grams)) for part in _column_chunks(groups)]
     codes, scales, zero_points = (np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True))
     return Quantized.from_floats(grid, codes, scales, zero_points)
+
+
+def group_moments(moments: Floats, group_size: int) -> Floats:
+    """The blocks of X^T X on its diagonal, one for each group of inputs.  # (K, K) -> (G, g, g)"""
+    starts = range(0, len(moments), group_size)
+    return np.stack([moments[at : at + group_size, at : at + group_size] for at in starts])
+
+
+def corrected(weight: Floats, grid: Grid, moments: Floats, *, search: bool = True) -> Quantized:
+    """Row after row is rounded, and the rows still to come make up for its error (GPTQ, Frantar et al. 2022).
+
+    moments: X^T X (K, K) of the layer's inputs X. search: choose each group's grid as `searched` does, by the
+    error that will remain after the later rows have made up for what they can; else from its extremes.
+    """
+    size = grid.group_size
+    upper = _upper_factor(moments)
+    left = weight.copy()  # what the rows not yet rounded should be by now
+    parts: list[tuple[Floats, Floats, Floats]] = []
+    for start in range(0, len(weight), size):
+        stop = start + size
+        block, factor = left[start:stop], upper[start:stop, start:stop]
+        scales, zero_points = _group_grid(block, grid, factor if search else None)
+        codes, errors = np.empty_like(block), np.empty_like(block)
+        for row in range(size):
+            codes[row] = grid.round(block[row], scales, zero_points)
+            rounded = (codes[row] - zero_points) * scales
+            errors[row] = (block[row] - rounded) / factor[row, row]
+            block[row + 1 :] -= factor[row, row + 1 :, None] * errors[row]
+        left[stop:] -= upper[start:stop, stop:].T @ errors
+        parts.append((codes.T, scales, zero_points))
+    codes, scales, zero_points = (np.stack(arrays) for arrays in zip(*parts, strict=True))
+    return Quantized.from_floats(grid, codes, scales, zero_points)
+
+
+def _upper_factor(moments: Floats) -> Floats:
+    """U with U^T U the inverse of the moments."""
+    wide = moments.astype(np.float64)
+    wide[np.diag_indices_from(wide)] += 0.01 * np.trace(wide) / len(wide) + 1e-12
+    factor: Floats = np.linalg.cholesky(np.linalg.inv(wide)).T.astype(np.float32)
+    return factor
+
+
+def _group_grid(block: Floats, grid: Grid, factor: Floats | None) -> tuple[Floats, Floats]:
+    """Scales and zero points (N,) of one group (g, N).
+
+    With U the factor of the group, differences d of its rows cost |U^-T d|^2 in the end.
+    """
+    if factor is None:
+        return grid.steps(block.min(0), block.max(0))
+    inverse = np.linalg.inv(factor)
+    gram = (inverse @ inverse.T)[None]
+    groups = np.ascontiguousarray(block.T)[None]  # (1, N, g)
+    _, scales, zero_points = _search(groups, grid, lambda differences: np.matmul(differences, gram))
+    return scales[0], zero_points[0]
 
 
 def _column_chunks(groups: Floats) -> Iterator[Floats]:
@@ -64,12 +130,12 @@ def _steadied(grams: Floats) -> Floats:
 def _search(groups: Floats, grid: Grid, weigh: Weigh) -> tuple[Floats, Floats, Floats]:
     low, high = groups.min(-1), groups.max(-1)
     scales, zero_points = grid.steps(low, high)
-    codes = grid.round(groups, scales, zero_points)
+    codes = grid.round(groups, scales[..., None], zero_points[..., None])
     errors = _error(groups, codes, scales, zero_points, weigh)
     for first_scales, try_zero_points in _tries(low, high, grid):
-        first_codes = grid.round(groups, first_scales, try_zero_points)
+        first_codes = grid.round(groups, first_scales[..., None], try_zero_points[..., None])
         try_scales = _fitted(groups, first_codes - try_zero_points[..., None], first_scales, weigh)
-        try_codes = grid.round(groups, try_scales, try_zero_points)
+        try_codes = grid.round(groups, try_scales[..., None], try_zero_points[..., None])
         try_errors = _error(groups, try_codes, try_scales, try_zero_points, weigh)
         better = try_errors < errors
         np.copyto(errors, try_errors, where=better)

@@ -53,7 +53,7 @@ def quantize(
 
     work: where finished layers are kept until the folder is whole, so that a killed run goes on there;
     without it, beside `out`. text: calibrate on this file instead of the conversations that come along.
-    Raises CannotQuantize or ToolchainMissing before any work begins, ValueError for a bad text file.
+    Raises CannotQuantize, ToolchainMissing, or InvalidRequest for a bad text file, before any work begins.
     """
     check_free(out)
     model_id = _checked(new_id or default_id(source.id, recipe))
@@ -81,8 +81,9 @@ def quantize(
         accuracy_level=recipe.accuracy_level,
         new=new,
     )
+    outcome = Outcome(manifest, layers.bits, layers.errors())
     kept.discard()
-    return Outcome(manifest, layers.bits, layers.errors())
+    return outcome
 
 
 def source_model(home: Path, model: str, family: str | None) -> ModelFolder:
