@@ -33,7 +33,9 @@ def _run(*arguments: str) -> tuple[int, str]:
 
 def test_a_model_is_quantized_and_compared_with_its_parent(parent: str, tmp_path: Path) -> None:
     out = str(tmp_path / "small")
-    code, output = _run("quantize", parent, "--out", out, "--conversations", "6", "--keep", "lm_head:8")
+    code, output = _run(
+        "quantize", parent, "--out", out, "--conversations", "6", "--keep", "lm_head:8", "--threads", "1"
+    )
     assert code == 0, output
     assert "10 layers with 4 bits, 1 layer with 8 bits" in output
     assert "AWQ's scales took" in output

@@ -21,12 +21,15 @@ disable_telemetry()
 
 from float_phi import SMALL, FloatShape, float_phi  # noqa: E402
 from localphi.engine.generator import GeneratorBackend  # noqa: E402  telemetry goes off first
+from localphi.toolchain.demo.settings import USER  # noqa: E402
 from localphi.toolchain.evaluate.compare import as_json, compare, table  # noqa: E402
 from localphi.toolchain.quantize import layers as layers_module  # noqa: E402
 from localphi.toolchain.quantize.awq import Inputs, search_scales  # noqa: E402
 from localphi.toolchain.quantize.calibration import (  # noqa: E402
+    Part,
     Row,
     conversation_rows,
+    conversations,
     layer_inputs,
     part_of,
     text_rows,
@@ -42,6 +45,7 @@ from localphi.toolchain.quantize.run import quantize, source_model  # noqa: E402
 from localphi.toolchain.quantize.runner import Runner  # noqa: E402
 
 FEW = 9  # conversations
+PARTS: tuple[Part, Part] = ("calibration", "evaluation")
 GRIDS = [Grid(bits, 32, symmetric) for bits in (4, 8) for symmetric in (True, False)]
 
 
@@ -278,15 +282,14 @@ def test_what_layers_see_is_gathered_over_all_rows(parent: ModelFolder) -> None:
 # ---------------------------------------------------------------- the text
 
 
-def test_calibration_and_evaluation_share_no_question(parent: ModelFolder) -> None:
-    texts = {}
-    for part in ("calibration", "evaluation"):
-        rows = conversation_rows(parent.path, parent.manifest.prompt_format, part, 60)
-        assert rows == conversation_rows(parent.path, parent.manifest.prompt_format, part, 60)
-        texts[part] = [bytes(token for token in row.ids if token < 256) for row in rows]
-        assert all(any(row.answers) and not all(row.answers) for row in rows)
-    assert not set(texts["calibration"]) & set(texts["evaluation"])
-    assert {part_of(str(number)) for number in range(50)} == {"calibration", "evaluation"}
+def test_calibration_and_evaluation_share_no_question() -> None:
+    drawn = {part: list(conversations(part, 150)) for part in PARTS}
+    assert drawn["evaluation"] == list(conversations("evaluation", 150))
+    calibration, evaluation = (
+        {text.lower() for turns in drawn[part] for role, text in turns if role == USER} for part in PARTS
+    )
+    assert min(len(calibration), len(evaluation)) > 150
+    assert not calibration & evaluation
     assert part_of("What is AWQ?") == part_of("what is awq?")
 
 
@@ -419,6 +422,13 @@ def test_results_of_another_recipe_are_not_taken(tmp_path: Path) -> None:
     work.save("layer-0-4", codes=np.zeros(3))
     assert Work(tmp_path / "work", "one").has("layer-0-4")
     assert not Work(tmp_path / "work", "two").has("layer-0-4")
+
+
+def test_a_work_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(CannotQuantize, match="holds other things"):
+        Work(tmp_path, "one")
+    assert (tmp_path / "thesis.txt").is_file()
 
 
 def test_what_cannot_be_run_is_not_left_behind(

@@ -179,16 +179,20 @@ def quantize_model(
     )
     source = source_model(settings.home, model, family)
     with _bars() as progress:
-        outcome = quantize(
-            source,
-            out,
-            recipe,
-            settings.threads,
-            work=work,
-            text=calibration,
-            new_id=new_id,
-            progress=progress,
-        )
+        try:
+            outcome = quantize(
+                source,
+                out,
+                recipe,
+                settings.threads,
+                work=work,
+                text=calibration,
+                new_id=new_id,
+                progress=progress,
+            )
+        except KeyboardInterrupt:
+            click.echo("Stopped. The layers that are done are kept: the same command goes on.", err=True)
+            raise
     _tell(source, out, outcome)
 
 

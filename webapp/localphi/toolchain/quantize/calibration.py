@@ -54,7 +54,7 @@ def conversation_rows(folder: Path, prompt_format: PromptFormat, part: Part, cou
     from localphi.engine.tokenizer import PhiTokenizer
 
     tokenizer = PhiTokenizer(folder)
-    return [_row(turns, prompt_format, tokenizer.encode) for turns in _conversations(part, count)]
+    return [_row(turns, prompt_format, tokenizer.encode) for turns in conversations(part, count)]
 
 
 def text_rows(folder: Path, path: Path, count: int) -> list[Row]:
@@ -97,7 +97,8 @@ def part_of(question: str) -> Part:
     return "evaluation" if hashlib.sha256(question.lower().encode()).digest()[0] % 2 else "calibration"
 
 
-def _conversations(part: Part, count: int) -> Iterator[list[Turn]]:
+def conversations(part: Part, count: int) -> Iterator[list[Turn]]:
+    """`count` conversations of the demo's corpus, none of whose questions belongs to the other text."""
     corpus = _corpus()
     rng = random.Random(f"quantize/{part}")
     kinds = (corpus.help, lambda rng: corpus.tools(rng, 4), corpus.json)

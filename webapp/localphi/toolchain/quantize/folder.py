@@ -66,7 +66,7 @@ def write_folder(
     that came out cannot be run.
     """
     check_free(out)
-    partial = out.with_name(f"{out.name}.partial")
+    partial = out.with_name(f".{out.name}.quantizing")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:

@@ -130,5 +130,5 @@ class Quantized:
 
 
 def _packed(codes: Codes) -> Codes:
-    packed: Codes = codes[..., 0::2] | (codes[..., 1::2] << 4)
-    return packed
+    packed = codes[..., 0::2] | (codes[..., 1::2] << 4)
+    return packed.astype(np.uint8, copy=False)

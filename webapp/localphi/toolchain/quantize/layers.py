@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from localphi.errors import CannotQuantize
 from localphi.toolchain.quantize.awq import Found, Inputs, search_scales
 from localphi.toolchain.quantize.calibration import Row, layer_inputs
 from localphi.toolchain.quantize.floatgraph import FloatGraph, Layer, with_all_positions
@@ -30,15 +31,22 @@ Progress = Callable[[str, int, int], object]
 
 
 class Work:
-    """Results on the disk. What another model or recipe left there is deleted first."""
+    """Results on the disk. What another model or recipe left there is deleted first.
+
+    Raises CannotQuantize for a folder that holds something else.
+    """
 
     def __init__(self, folder: Path, key: str) -> None:
         self.folder = folder
-        marker = folder / "recipe.txt"
-        if not marker.is_file() or marker.read_text(encoding="utf-8") != key:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            marker.write_text(key, encoding="utf-8")
+        marker = folder / "localphi-quantize.txt"
+        if marker.is_file():
+            if marker.read_text(encoding="utf-8") == key:
+                return
+            shutil.rmtree(folder)
+        elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise CannotQuantize(f"{folder} holds other things. Give another --work, or empty it.")
+        folder.mkdir(parents=True, exist_ok=True)
+        marker.write_text(key, encoding="utf-8")
 
     def has(self, name: str) -> bool:
         return (self.folder / f"{name}.npz").is_file()

@@ -23,15 +23,13 @@ from localphi.toolchain.quantize.run import quantize
 
 RECIPES: Mapping[str, Recipe] = {
     "int8": Recipe("rtn", bits=8),
-    "rtn-128-symmetric": Recipe("rtn", group_size=128, symmetric=True),
     "rtn-128": Recipe("rtn", group_size=128),
     "rtn-32-symmetric": Recipe("rtn", symmetric=True),
     "rtn-32": Recipe("rtn"),
     "kquant-32": Recipe("kquant"),
-    "awq-32-symmetric": Recipe("awq", symmetric=True),
-    "awq-32-no-clip": Recipe("awq", clip=False),
+    "awq-32-no-correct": Recipe("awq", correct=False),
     "awq-32": Recipe("awq"),
-    "mixed": Recipe("awq", ratio=0.88),
+    "mixed": Recipe("awq", ratio=0.89),
     "mixed-0.7": Recipe("awq", ratio=0.7),
 }
 _ROWS = 150
@@ -137,8 +135,8 @@ def _command(recipe: Recipe) -> str:
         parts.append(f"--group-size {recipe.group_size}")
     if recipe.symmetric:
         parts.append("--symmetric")
-    if not recipe.clip:
-        parts.append("--no-clip")
+    if recipe.method == "awq":
+        parts += ["--no-clip"] * (not recipe.clip) + ["--no-correct"] * (not recipe.correct)
     if recipe.ratio is not None:
         parts.append(f"--ratio {recipe.ratio}")
     return f"`{' '.join(parts)}`"
