@@ -17,8 +17,9 @@ from localphi.toolchain.quantize.recipe import Recipe
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = ("rtn-32", "rtn-32-symmetric", "awq-32", "mixed")
-    recipes = {name: Recipe("rtn") for name in names} | {"int8": Recipe("rtn", bits=8)}
+    names = ("rtn-32", "rtn-32-symmetric", "awq-32", "awq-32-no-correct", "mixed")
+    recipes = {name: Recipe("rtn") for name in names}
+    recipes |= {name: Recipe("rtn", bits=8) for name in ("int8", "int8-awq")}
     monkeypatch.setattr(report, "RECIPES", recipes)
     monkeypatch.setattr(report, "_ROWS", 3)
 
@@ -34,8 +35,8 @@ def test_the_page_has_every_model_and_says_what_was_reached(tmp_path: Path) -> N
     page = (docs / "quantization.md").read_text(encoding="utf-8")
     for name in ("fp32", *report.RECIPES):
         assert f"| {name} |" in page
-    # All four are the same model here, so none is better than another.
-    assert "100% of RTN in the same format (100% of the symmetric one" in page
+    # Those of 4 bits are the same model here, so none is better than another.
+    assert "100% of RTN in the same format, 100% of symmetric RTN" in page
     assert page.count("**not reached**") >= 2
     assert (docs / "quantization.png").stat().st_size > 1000
 
