@@ -148,7 +148,8 @@ class LayerQuantizer:
         return self._fixed.get(layer.name, self.recipe.bits)
 
     def _quantize_sites(self, progress: Progress) -> None:
-        done = 0
+        there = (n for n in range(len(self._sites)) if self._work.has(f"site-{n}"))
+        done = sum(len(self._sites[number].layers) for number in there)
         for numbers in self._passes():
             inputs = self._inputs(numbers, progress)
             for number in numbers:
