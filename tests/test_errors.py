@@ -21,6 +21,8 @@ EXAMPLES = [
     errors.DownloadDamaged("no"),
     errors.DiskFull("no"),
     errors.PullBusy("no"),
+    errors.ToolchainMissing("onnx", "quantize"),
+    errors.CannotQuantize("no"),
     errors.EngineBusy(32, 2),
     errors.EngineFailed("broken"),
     errors.WorkerDied("localphi-demo", -9),

@@ -13,6 +13,8 @@
     │   ├── DownloadDamaged         what came is not what the hub lists
     │   ├── DiskFull                the files do not fit on the disk
     │   └── PullBusy                another process is pulling this model
+    ├── ToolchainMissing          a library of an extra is not installed; names the extra
+    ├── CannotQuantize            the model, or what is asked for it, does not fit; nothing was written
     ├── EngineBusy                the queue is full; `retry_after_s` says when to come back
     ├── EngineFailed              the runtime refused or broke while working on this request
     ├── WorkerDied                the worker process ended while it had this request
@@ -133,6 +135,22 @@ class DiskFull(PullFailed):
 
 
 class PullBusy(PullFailed):
+    """args: message."""
+
+
+class ToolchainMissing(LocalphiError):
+    """args: name of the library, extra that brings it."""
+
+    def __init__(self, library: str, extra: str) -> None:
+        super().__init__(library, extra)
+
+    @property
+    def message(self) -> str:
+        library, extra = self.args
+        return f"This needs {library}, which is not installed. Get it with: pip install 'localphi[{extra}]'"
+
+
+class CannotQuantize(LocalphiError):
     """args: message."""
 
 

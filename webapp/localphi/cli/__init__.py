@@ -13,6 +13,7 @@ from localphi.cli.chat import chat
 from localphi.cli.doctor import doctor
 from localphi.cli.evaluate import evaluate
 from localphi.cli.models import models
+from localphi.cli.quantize import quantize_model
 from localphi.cli.serve import serve
 from localphi.errors import LocalphiError
 
@@ -45,5 +46,5 @@ def main() -> None:
             stream.reconfigure(errors="replace")
 
 
-for _command in (serve, chat, agent, models, doctor, evaluate):
+for _command in (serve, chat, agent, models, quantize_model, evaluate, doctor):
     main.add_command(_command)

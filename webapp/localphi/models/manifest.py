@@ -198,9 +198,7 @@ def _to_json(manifest: Manifest) -> dict[str, Any]:
 def _from_json(document: Mapping[str, Any]) -> Manifest:
     if document["schema"] != SCHEMA:
         raise ValueError(f"schema {document['schema']} is not known to this version")
-    model_id = str(document["id"])
-    if not _MODEL_ID.fullmatch(model_id):
-        raise ValueError(f"the id {model_id!r} has characters other than a-z, 0-9, '.', '_' and '-'")
+    model_id = safe_id(str(document["id"]))
     files = {safe_name(name): _file(entry) for name, entry in document["files"].items()}
     return Manifest(
         id=model_id,
@@ -237,6 +235,13 @@ def _text_or_null(value: Any, name: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise ValueError(f"{name} must be a text or null, but is {value!r}")
     return value
+
+
+def safe_id(model_id: str) -> str:
+    """`model_id` itself. Raises ValueError for one that is no id."""
+    if not _MODEL_ID.fullmatch(model_id):
+        raise ValueError(f"the id {model_id!r} has characters other than a-z, 0-9, '.', '_' and '-'")
+    return model_id
 
 
 def safe_name(name: str) -> str:
