@@ -40,14 +40,15 @@ export function Header({ engine, library, ui }: Props) {
       {!ui.listShown && (
         <button
           type="button"
-          class="button"
+          class="icon-button"
           data-testid="new-chat"
+          aria-label={strings.newChat}
           onClick={() => {
             library.newChat();
             focusComposer();
           }}
         >
-          {strings.newChat}
+          <Icon name="plus" />
         </button>
       )}
     </header>

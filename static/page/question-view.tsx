@@ -26,7 +26,6 @@ export function QuestionView({ entry, conversation, editing }: Props) {
         {entry.content.value}
       </div>
       <div class="asked-foot">
-        <Alternatives entry={entry} conversation={conversation} />
         <button
           type="button"
           class="small-button"
@@ -38,6 +37,7 @@ export function QuestionView({ entry, conversation, editing }: Props) {
         >
           {strings.editQuestion}
         </button>
+        <Alternatives entry={entry} conversation={conversation} />
       </div>
     </article>
   );

@@ -334,7 +334,8 @@ def test_settings_go_along_with_questions(open_echo: Open) -> None:
     ready(page)
     with page.expect_request("**/v1/chat/completions") as sent:
         answer = _ask(page, "dogs and cats and mice")
-    body = json.loads(sent.value.post_data or "")
+    body = sent.value.post_data_json
+    assert body is not None
     assert body["messages"][0] == {"role": "system", "content": "Be brief."}
     assert body["temperature"] == 0.5
     assert "top_p" not in body
