@@ -79,7 +79,7 @@ class Plan:
     tokens weigh 1. Requests are full of names that cannot be foreseen.
     """
 
-    steps: int = 4700
+    steps: int = 5500
     help_rows: int = 3
     help_row_tokens: int = 512
     skill_rows: int = 3
