@@ -69,8 +69,7 @@ def _state(folder: ModelFolder, engine: EngineClient) -> EngineState:
 
 def _check_files(folder: ModelFolder) -> None:
     """Only whether they are there; the worker reads them to the last byte before it loads them."""
-    variants = folder.manifest.variants.items()
-    variant = next((variant for device, variant in variants if device.startswith("server-")), None)
+    variant = folder.manifest.server_variant
     if variant is None:
         raise EngineFailed(f"The model '{folder.id}' has no files for the server, only for the browser.")
     for name in variant.files:
