@@ -64,12 +64,24 @@ def tokenizer(work: Path) -> None:
 @main.command()
 @_work
 @_steps
-def train(work: Path, steps: int) -> None:
+@click.option("--device", default="cpu", help="Where PyTorch computes: cpu, cuda.")
+@click.option(
+    "--times",
+    type=click.IntRange(1, 64),
+    default=PLAN.times,
+    help="So many times the rows in each step; a GPU wants 8 or more.",
+)
+def train(work: Path, steps: int, device: str, times: int) -> None:
     """Train the network on the generated conversations."""
     from localphi.toolchain.demo.train import train as run
 
-    plan = replace(PLAN, steps=steps)
-    click.echo(f"trained: {run(_rows(work, plan), plan, work)}")
+    plan = replace(PLAN, steps=steps, times=times)
+    try:
+        click.echo(f"trained: {run(_rows(work, plan), plan, work, device)}")
+    except (AssertionError, RuntimeError) as error:
+        if device == "cpu":
+            raise
+        raise click.ClickException(f"Training on {device!r} failed: {error}") from error
 
 
 @main.command()
@@ -115,7 +127,7 @@ def transcripts(out: Path) -> None:
 def run_all(context: click.Context, work: Path, out: Path, steps: int) -> None:
     """tokenizer, train and export."""
     context.invoke(tokenizer, work=work)
-    context.invoke(train, work=work, steps=steps)
+    context.invoke(train, work=work, steps=steps, device="cpu", times=PLAN.times)
     context.invoke(export, work=work, out=out)
 
 

@@ -46,16 +46,17 @@ class Rows:
         plan = self._plan
         if number % plan.long_every == plan.long_every - 1:
             return [
-                [self._help_row(rng, plan.long_row_tokens, 0.0)],
-                [self._skill_row(rng, plan.long_row_tokens, 8)],
+                [self._help_row(rng, plan.long_row_tokens, 0.0) for _ in range(plan.times)],
+                [self._skill_row(rng, plan.long_row_tokens, 8) for _ in range(plan.times)],
             ]
         cut_share = plan.cut_share if number >= plan.late_from else 0.0
         early = number < plan.early_until * plan.steps
-        count = plan.early_rows if early else plan.skill_rows
+        skills = plan.times * (plan.early_rows if early else plan.skill_rows)
+        helps = plan.times * plan.help_rows
         length = plan.early_row_tokens if early else plan.skill_row_tokens
         return [
-            [self._help_row(rng, plan.help_row_tokens, cut_share) for _ in range(plan.help_rows)],
-            [self._skill_row(rng, length, self._most_tools(number)) for _ in range(count)],
+            [self._help_row(rng, plan.help_row_tokens, cut_share) for _ in range(helps)],
+            [self._skill_row(rng, length, self._most_tools(number)) for _ in range(skills)],
         ]
 
     def _most_tools(self, number: int) -> int:

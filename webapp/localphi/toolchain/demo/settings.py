@@ -74,12 +74,14 @@ class Plan:
     heart; what is left to learn is which of them a question wants, so from there on most help conversations
     are one question and the first tokens of its answer.
     Until the share `early_until` of the run is done, the rows of skills are short: copying comes first.
+    times: how often a step has the rows that are counted here; a GPU wants more of them at once.
     most_tools: how many tools are offered at most, until a share of the run is done.
     question_weight, request_weight: of the user's tokens in rows of help and in rows of skills; an answer's
     tokens weigh 1. Requests are full of names that cannot be foreseen.
     """
 
     steps: int = 5500
+    times: int = 1
     help_rows: int = 3
     help_row_tokens: int = 512
     skill_rows: int = 3

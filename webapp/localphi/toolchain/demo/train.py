@@ -17,15 +17,16 @@ from localphi.toolchain.demo.rows import Row, Rows
 from localphi.toolchain.demo.settings import SHAPE, Plan
 
 
-def train(rows: Rows, plan: Plan, work: Path) -> Path:
+def train(rows: Rows, plan: Plan, work: Path, device: str = "cpu") -> Path:
     """Train to the last step, going on from the checkpoint in `work` if the plan is the same.
 
-    Returns the Hugging Face folder with the weights. Killing it loses at most `checkpoint_every` steps.
+    device: PyTorch's name of it. Returns the Hugging Face folder with the weights. Killing it loses at most
+    `checkpoint_every` steps.
     """
     import torch
 
     torch.set_num_threads(plan.threads)
-    run = _Run(plan, work)
+    run = _Run(plan, work, device)
     started, tokens = time.monotonic(), 0
     for number in range(run.step, plan.steps):
         groups = rows.step(number)
@@ -44,9 +45,9 @@ def train(rows: Rows, plan: Plan, work: Path) -> Path:
 class _Run:
     """What a checkpoint holds: network, optimiser, and the loss of every step so far."""
 
-    def __init__(self, plan: Plan, work: Path) -> None:
+    def __init__(self, plan: Plan, work: Path, device: str) -> None:
         self.plan = plan
-        self.network: Any = new_network(plan.seed)
+        self.network: Any = new_network(plan.seed).to(device)
         self._optimiser = Optimiser(self.network, plan.weight_decay)
         self.losses: list[float] = []
         self.first_step = 0
@@ -87,7 +88,7 @@ class _Run:
 
         if not self._path.exists():
             return
-        state: dict[str, Any] = torch.load(self._path, weights_only=True)
+        state: dict[str, Any] = torch.load(self._path, map_location=self.network.device, weights_only=True)
         if state["key"] != self._key:
             click.echo(f"{self._path} is of another plan: starting again")
             return
@@ -132,8 +133,9 @@ def _loss(network: Any, rows: list[Row]) -> Any:
     """The weighted sum of the losses. Logits are computed only where a token counts."""
     import torch
 
-    ids = torch.tensor([row.ids for row in rows])  # (B, T)
-    weights = torch.tensor([row.weights for row in rows])[:, 1:]  # (B, T - 1)
+    device = network.device
+    ids = torch.tensor([row.ids for row in rows], device=device)  # (B, T)
+    weights = torch.tensor([row.weights for row in rows], device=device)[:, 1:]  # (B, T - 1)
     counts = weights > 0
     hidden = network.model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state  # (B, T - 1, hidden)
     logits = network.lm_head(hidden[counts])  # (N, V)
