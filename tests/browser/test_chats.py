@@ -93,6 +93,11 @@ def _ask(page: Page, text: str) -> Locator:
     return page.get_by_test_id("message-assistant").last
 
 
+def _new_chat(page: Page) -> None:
+    page.get_by_test_id("new-chat").click()
+    expect(page.get_by_test_id("message-user")).to_have_count(0)
+
+
 def _act(page: Page, title: str, action: str) -> None:
     """Choose an action of a chat in the list."""
     row = page.get_by_test_id("chat").filter(has_text=title)
@@ -164,7 +169,7 @@ def test_nothing_flashes_while_an_answer_arrives(open_echo: Open, context: Brows
 def test_chats_are_listed_switched_and_found(open_echo: Open, problems: list[str]) -> None:
     page = open_echo(SERVER)
     _ask(page, "Tell me about cats")
-    page.get_by_test_id("new-chat").click()
+    _new_chat(page)
     expect(page.get_by_test_id("message-user")).to_have_count(0)
     _ask(page, "And dogs?")
     expect(page.get_by_test_id("chat-title")).to_have_text(["And dogs?", "Tell me about cats"])
@@ -188,7 +193,7 @@ def test_chats_are_listed_switched_and_found(open_echo: Open, problems: list[str
 def test_a_chat_is_renamed_pinned_deleted_and_brought_back(open_echo: Open) -> None:
     page = open_echo(SERVER)
     _ask(page, "First")
-    page.get_by_test_id("new-chat").click()
+    _new_chat(page)
     _ask(page, "Second")
     _act(page, "First", "rename")
     page.get_by_test_id("rename-field").fill("Number one")
@@ -229,14 +234,14 @@ def test_drafts_stay_with_their_chats(open_echo: Open) -> None:
     page = open_echo(SERVER)
     _ask(page, "First")
     page.get_by_test_id("composer").fill("half a thought")
-    page.get_by_test_id("new-chat").click()
+    _new_chat(page)
     expect(page.get_by_test_id("composer")).to_have_value("")
     page.get_by_test_id("composer").fill("another")
     page.get_by_test_id("chat-title").first.click()
     expect(page.get_by_test_id("composer")).to_have_value("half a thought")
     page.reload()
     expect(page.get_by_test_id("composer")).to_have_value("half a thought")
-    page.get_by_test_id("new-chat").click()
+    _new_chat(page)
     expect(page.get_by_test_id("composer")).to_have_value("another")
 
 

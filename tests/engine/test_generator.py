@@ -104,7 +104,7 @@ def test_a_prompt_of_several_prefill_chunks_ends_within_the_context(backend: Gen
 
 def test_an_answer_without_max_tokens_stops_at_the_end_of_the_context(backend: GeneratorBackend) -> None:
     context = load_manifest(DEMO).context_length
-    words = ChatRequest((Message("user", " a" * (context - 20)),), sampling=Sampling(temperature=2.0, seed=1))
+    words = ChatRequest((Message("user", "7" * (context - 20)),), sampling=Sampling(temperature=2.0, seed=1))
     ((_, _, end),) = _run(backend, words)
     assert end.usage.prompt_tokens + end.usage.completion_tokens <= context
 

@@ -120,9 +120,9 @@ def test_a_frequency_penalty_ends_repetition(random_model: GeneratorBackend) -> 
 
 
 def test_a_bias_to_a_token_that_the_model_has_not_is_refused(demo: GeneratorBackend) -> None:
-    _run(demo, replace(_sampled(Sampling(logit_bias=((2047, 1.0),))), max_tokens=1))
-    with pytest.raises(InvalidRequest, match=r"2048.*2047") as caught:
-        demo.submit(0, _sampled(Sampling(logit_bias=((2048, 1.0),))))
+    _run(demo, replace(_sampled(Sampling(logit_bias=((3071, 1.0),))), max_tokens=1))
+    with pytest.raises(InvalidRequest, match=r"3072.*3071") as caught:
+        demo.submit(0, _sampled(Sampling(logit_bias=((3072, 1.0),))))
     assert caught.value.param == "logit_bias"
     assert not demo.busy
 

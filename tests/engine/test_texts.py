@@ -24,7 +24,7 @@ from localphi.engine.texts import Texts  # noqa: E402
 from localphi.engine.tokenizer import PhiTokenizer  # noqa: E402
 
 MANIFEST = load_manifest(DEMO)
-VOCABULARY = 2048
+VOCABULARY = 3072
 QUESTION = ChatRequest((Message("user", "What is localphi?"),), max_tokens=12)
 
 
@@ -95,7 +95,7 @@ def test_an_id_that_the_model_does_not_have_is_named(texts: Texts, token: int) -
     with pytest.raises(InvalidRequest, match=str(token)) as caught:
         texts.prompt_ids(ChatRequest(RawPrompt((1, token))))
     assert caught.value.param == "prompt"
-    with pytest.raises(InvalidRequest, match="2047") as caught:
+    with pytest.raises(InvalidRequest, match="3071") as caught:
         texts.reply(Decode((token,)))
     assert caught.value.param == "tokens"
 

@@ -84,7 +84,7 @@ def test_a_worker_killed_in_mid_stream_gives_an_error_event_and_the_next_request
     demo_server: LiveServer,
 ) -> None:
     engine = demo_server.engines.get("localphi-demo")
-    long = "a " * 1900  # read in chunks, in turn with the others: most of a second before the first token
+    long = "7" * 1900  # read in chunks, in turn with the others: most of a second before the first token
     others = [engine.submit(ChatRequest((Message("user", long),))) for _ in range(3)]
     with httpx.stream("POST", demo_server.url + URL, json=_body(long, stream=True), timeout=30) as response:
         lines = response.iter_lines()

@@ -99,7 +99,7 @@ def test_the_official_clients_bias_and_penalties_are_honoured(demo_server: LiveS
     assert varied.choices[0].logprobs is not None
     assert len({token.token for token in forced.choices[0].logprobs.content or []}) == 1
     tokens = [token.token for token in varied.choices[0].logprobs.content or []]
-    assert len(set(tokens)) > 15
+    assert len(set(tokens)) > 12
 
 
 def test_the_next_turn_tells_how_much_of_it_was_cached(demo_server: LiveServer) -> None:
@@ -119,7 +119,7 @@ def test_the_next_turn_tells_how_much_of_it_was_cached(demo_server: LiveServer) 
 @pytest.mark.parametrize(
     ("fields", "param", "words"),
     [
-        ({"logit_bias": {"2048": 1}}, "logit_bias", "2047"),
+        ({"logit_bias": {"3072": 1}}, "logit_bias", "3071"),
         ({"min_p": 0.1, "temperature": 1, "tools": [TOOL]}, "min_p", "'tools'"),
     ],
 )
