@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from localphi.cli.agent_terminal import ask, converse
+from localphi.cli.agent_terminal import ask
+from localphi.cli.conversing import converse
 from localphi.errors import LocalphiError
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def _talk(recipe: _Recipe, question: str) -> None:
         if not question:
             click.echo(f"Functions: {', '.join(made[1])}")
             click.echo("/new starts over, /quit leaves, Ctrl-C stops an answer.\n")
-            converse(portal, conversation)
+            converse(lambda text: ask(portal, conversation, text), conversation.start_over)
         elif not ask(portal, conversation, question):
             raise SystemExit(_INTERRUPTED)
 

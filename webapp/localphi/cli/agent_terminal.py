@@ -19,25 +19,6 @@ if TYPE_CHECKING:
 _LINE = 200  # of a call or a result, in characters
 
 
-def converse(portal: BlockingPortal, conversation: Conversation) -> None:
-    """Until /quit or the end of the input. What fails is told, and the conversation goes on."""
-    while True:
-        try:
-            text = input("you> ").strip()
-        except (EOFError, KeyboardInterrupt):
-            click.echo()
-            return
-        if text == "/quit":
-            return
-        if text == "/new":
-            conversation.start_over()
-        elif text:
-            try:
-                ask(portal, conversation, text)
-            except LocalphiError as error:
-                click.echo(f"{error.message} (/new starts over)", err=True)
-
-
 def ask(portal: BlockingPortal, conversation: Conversation, question: str) -> bool:
     """Write the answer as it comes; tells whether it is complete: Ctrl-C cuts it short. Raises LocalphiError.
 

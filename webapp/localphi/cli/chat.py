@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from localphi.chat import ChatRequest, Chunk, Finished, Message, Sampling
+from localphi.cli.conversing import converse
 from localphi.cli.options import model_option, settings_from
-from localphi.errors import LocalphiError
 
 if TYPE_CHECKING:
     from localphi.engine.client import Answer
@@ -71,23 +71,12 @@ def chat(
 
 def _converse(ask: Ask) -> None:
     messages: list[Message] = []
-    while True:
-        try:
-            text = input("you> ").strip()
-        except (EOFError, KeyboardInterrupt):
-            click.echo()
-            return
-        if text == "/quit":
-            return
-        if text == "/new":
-            messages.clear()
-        elif text:
-            try:
-                reply, _ = ask([*messages, Message("user", text)])
-            except LocalphiError as error:
-                click.echo(f"{error.message} (/new starts over)", err=True)
-                continue
-            messages += [Message("user", text), Message("assistant", reply)]
+
+    def go_on(text: str) -> None:
+        reply, _ = ask([*messages, Message("user", text)])
+        messages.extend((Message("user", text), Message("assistant", reply)))
+
+    converse(go_on, messages.clear)
 
 
 def _ask_once(ask: Ask, question: str) -> None:
