@@ -263,8 +263,8 @@ def test_the_bundled_model_is_as_good_as_it_says(tmp_path: Path) -> None:
     assert set(columns) == {"localphi-demo"} | ({"fp32 parent"} if belongs else set())
 
 
-# What `localphi evaluate` printed for the committed weights; LOG.md has the table. Left out: arguments and JSON
-# values, of which there are too few to hold.
+# What `localphi evaluate` printed for the committed weights; LOG.md has the table. Left out are the values of
+# arguments and JSON: too few are right to hold them.
 LOGGED = {
     "help": 0.421,
     "follow-up": 0.275,
