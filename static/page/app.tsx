@@ -54,7 +54,7 @@ export function App({ engine, library, settings, ui }: Props) {
       </div>
       {ui.dialog.value === 'help' && <Help ui={ui} onClose={closeDialog} />}
       {ui.dialog.value === 'settings' && (
-        <SettingsDialog engine={engine} settings={settings} onClose={closeDialog} />
+        <SettingsDialog settings={settings} onClose={closeDialog} />
       )}
     </>
   );

@@ -22,14 +22,6 @@ export interface AnswerEnd {
   readonly ids: AnswerIds | null;
 }
 
-/** What can be asked of an answer. Devices of the browser ignore what `ChatOptions` has not. */
-export interface AnswerOptions extends ChatOptions {
-  readonly topP?: number;
-  /** How many of the likeliest tokens to choose from; 0 for all. */
-  readonly topK?: number;
-  readonly seed?: number;
-}
-
 /** Something that answers: the worker or the server. */
 export interface Backend {
   /**
@@ -38,7 +30,7 @@ export interface Backend {
    */
   chat(
     messages: readonly Message[],
-    options: AnswerOptions,
+    options: ChatOptions,
     handlers: AnswerHandlers,
     opts: { signal: AbortSignal },
   ): Promise<AnswerEnd>;

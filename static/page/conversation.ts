@@ -4,8 +4,8 @@ import type { ReadonlySignal, Signal } from '@preact/signals';
 
 import { LocalphiError, fromShape, toShape } from '../shared/errors';
 import type { ErrorShape } from '../shared/errors';
-import type { AnswerStats, BrowserDevice, Message, Role } from '../shared/protocol';
-import type { AnswerEnd, AnswerOptions, Backend } from './backend';
+import type { AnswerStats, BrowserDevice, ChatOptions, Message, Role } from '../shared/protocol';
+import type { AnswerEnd, Backend } from './backend';
 import { Branches } from './chats/branches';
 import type { Chosen, StoredMessage, StoredState } from './chats/record';
 import { untilAborted } from './until-aborted';
@@ -45,7 +45,7 @@ export interface BackendSource {
 export interface AnswerSettings {
   /** Said to the model before anything else; empty for the model's own. */
   readonly systemPrompt: string;
-  readonly options: AnswerOptions;
+  readonly options: ChatOptions;
 }
 
 const PLAIN: AnswerSettings = { systemPrompt: '', options: {} };

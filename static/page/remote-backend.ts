@@ -2,8 +2,8 @@
 import { LocalphiError, messageOf } from '../shared/errors';
 import { asArray, asObject, asString, parseJson } from '../shared/json';
 import type { JsonObject } from '../shared/json';
-import type { EndReason, Message } from '../shared/protocol';
-import type { AnswerEnd, AnswerHandlers, AnswerOptions, Backend } from './backend';
+import type { ChatOptions, EndReason, Message } from '../shared/protocol';
+import type { AnswerEnd, AnswerHandlers, Backend } from './backend';
 import { SseParser } from './sse';
 
 const DONE = '[DONE]';
@@ -31,7 +31,7 @@ export class RemoteBackend implements Backend {
 
   async chat(
     messages: readonly Message[],
-    options: AnswerOptions,
+    options: ChatOptions,
     handlers: AnswerHandlers,
     { signal }: { signal: AbortSignal },
   ): Promise<AnswerEnd> {
@@ -52,20 +52,25 @@ export class RemoteBackend implements Backend {
 
   async #post(
     messages: readonly Message[],
-    options: AnswerOptions,
+    options: ChatOptions,
     signal: AbortSignal,
   ): Promise<Response> {
+    // What is undefined does not get into the JSON.
     const body = {
       model: this.#modelId,
       messages,
       stream: true,
       stream_options: { include_usage: true },
-      ...(options.maxTokens !== undefined && { max_tokens: options.maxTokens }),
-      ...(options.temperature !== undefined && { temperature: options.temperature }),
-      ...(options.topP !== undefined && { top_p: options.topP }),
-      ...(options.topK !== undefined && { top_k: options.topK }),
-      ...(options.seed !== undefined && { seed: options.seed }),
-      ...(options.stop && { stop: options.stop }),
+      max_tokens: options.maxTokens,
+      temperature: options.temperature,
+      top_p: options.topP,
+      top_k: options.topK,
+      min_p: options.minP,
+      seed: options.seed,
+      repetition_penalty: options.repetitionPenalty,
+      presence_penalty: options.presencePenalty,
+      frequency_penalty: options.frequencyPenalty,
+      stop: options.stop,
     };
     const response = await this.#fetch('/v1/chat/completions', {
       method: 'POST',

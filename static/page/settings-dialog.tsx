@@ -1,23 +1,20 @@
 import { useSignal } from '@preact/signals';
 
 import { Dialog } from './dialog';
-import type { Engine } from './engine';
-import { DEFAULTS, RANGES, isHonoured, parseNumber, parseStops, showStops } from './settings';
+import { DEFAULTS, RANGES, parseNumber, parseStops, showStops } from './settings';
 import type { ChatSettings, NumberField, Settings } from './settings';
 import { strings } from './strings';
 
 interface Props {
-  readonly engine: Engine;
   readonly settings: Settings;
   readonly onClose: () => void;
 }
 
-const NUMBER_FIELDS = ['temperature', 'maxTokens', 'topP', 'topK', 'seed'] as const;
+const FIRST_FIELDS = ['temperature', 'maxTokens', 'topP', 'topK', 'seed'] as const;
+const MORE_FIELDS = ['minP', 'repetitionPenalty', 'presencePenalty', 'frequencyPenalty'] as const;
 
 /** What is typed is kept at once where it can be used, and marked where it cannot. */
-export function SettingsDialog({ engine, settings, onClose }: Props) {
-  const state = engine.state.value;
-  const device = state.phase === 'ready' ? state.device : null;
+export function SettingsDialog({ settings, onClose }: Props) {
   const version = useSignal(0);
   const value = settings.value.value;
   const change = (changes: Partial<ChatSettings>) => {
@@ -39,19 +36,14 @@ export function SettingsDialog({ engine, settings, onClose }: Props) {
             }}
           />
         </label>
-        <div class="fields">
-          {NUMBER_FIELDS.map((field) => (
-            <NumberInput
-              key={field}
-              field={field}
-              value={value[field]}
-              honoured={isHonoured(field, device)}
-              onChange={(number) => {
-                change({ [field]: number });
-              }}
-            />
-          ))}
-        </div>
+        <NumberInputs fields={FIRST_FIELDS} value={value} onChange={change} />
+        <details
+          data-testid="more-settings"
+          open={MORE_FIELDS.some((field) => value[field] !== null)}
+        >
+          <summary>{strings.moreSettings}</summary>
+          <NumberInputs fields={MORE_FIELDS} value={value} onChange={change} />
+        </details>
         <StopInput
           stops={value.stop}
           onChange={(stop) => {
@@ -80,18 +72,38 @@ export function SettingsDialog({ engine, settings, onClose }: Props) {
   );
 }
 
+interface NumbersProps {
+  readonly fields: readonly NumberField[];
+  readonly value: ChatSettings;
+  readonly onChange: (changes: Partial<ChatSettings>) => void;
+}
+
+function NumberInputs({ fields, value, onChange }: NumbersProps) {
+  return (
+    <div class="fields">
+      {fields.map((field) => (
+        <NumberInput
+          key={field}
+          field={field}
+          value={value[field]}
+          onChange={(number) => {
+            onChange({ [field]: number });
+          }}
+        />
+      ))}
+    </div>
+  );
+}
+
 interface NumberProps {
   readonly field: NumberField;
   readonly value: number | null;
-  /** Whether the device in use heeds it. */
-  readonly honoured: boolean;
   readonly onChange: (value: number | null) => void;
 }
 
-function NumberInput({ field, value, honoured, onChange }: NumberProps) {
+function NumberInput({ field, value, onChange }: NumberProps) {
   const wrong = useSignal(false);
   const { min, max } = RANGES[field];
-  const hint = honoured ? strings.settingHint[field] : strings.serverOnly;
   return (
     <label class="field">
       <span>{strings.settingName[field]}</span>
@@ -101,7 +113,6 @@ function NumberInput({ field, value, honoured, onChange }: NumberProps) {
         autocomplete="off"
         data-testid={`setting-${field}`}
         placeholder={strings.modelsOwn}
-        disabled={!honoured}
         aria-invalid={wrong.value}
         defaultValue={value === null ? '' : String(value)}
         onInput={(event) => {
@@ -111,7 +122,7 @@ function NumberInput({ field, value, honoured, onChange }: NumberProps) {
         }}
       />
       <span class={wrong.value ? 'hint wrong' : 'hint'}>
-        {wrong.value ? strings.outOfRange(min, max) : hint}
+        {wrong.value ? strings.outOfRange(min, max) : strings.settingHint[field]}
       </span>
     </label>
   );

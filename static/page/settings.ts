@@ -2,8 +2,7 @@
 import { signal } from '@preact/signals';
 import type { ReadonlySignal } from '@preact/signals';
 
-import type { Device } from '../shared/protocol';
-import type { AnswerOptions } from './backend';
+import type { ChatOptions } from '../shared/protocol';
 import type { AnswerSettings } from './conversation';
 
 const KEY = 'localphi.settings';
@@ -14,12 +13,16 @@ export interface ChatSettings {
   readonly temperature: number | null;
   readonly topP: number | null;
   readonly topK: number | null;
+  readonly minP: number | null;
+  readonly repetitionPenalty: number | null;
+  readonly presencePenalty: number | null;
+  readonly frequencyPenalty: number | null;
   readonly seed: number | null;
   readonly maxTokens: number | null;
   readonly stop: readonly string[];
 }
 
-export type NumberField = 'temperature' | 'topP' | 'topK' | 'seed' | 'maxTokens';
+export type NumberField = Exclude<keyof ChatSettings, 'systemPrompt' | 'stop'>;
 
 interface Range {
   readonly min: number;
@@ -27,11 +30,15 @@ interface Range {
   readonly whole: boolean;
 }
 
-/** What the server takes; the worker takes no more. */
+/** What the server takes; the worker takes the same. */
 export const RANGES: Readonly<Record<NumberField, Range>> = {
   temperature: { min: 0, max: 2, whole: false },
   topP: { min: 0.01, max: 1, whole: false },
   topK: { min: 0, max: 1_000_000, whole: true },
+  minP: { min: 0, max: 1, whole: false },
+  repetitionPenalty: { min: 0.1, max: 10, whole: false },
+  presencePenalty: { min: -2, max: 2, whole: false },
+  frequencyPenalty: { min: -2, max: 2, whole: false },
   seed: { min: 0, max: 2 ** 31 - 1, whole: true },
   maxTokens: { min: 1, max: 1_000_000, whole: true },
 };
@@ -39,15 +46,10 @@ export const RANGES: Readonly<Record<NumberField, Range>> = {
 export const MAX_STOPS = 16;
 export const MAX_STOP_CHARS = 1024;
 
-/** What the worker's `ChatOptions` do not have (yet), so that only the server honours it. */
-const SERVER_ONLY: readonly NumberField[] = ['topP', 'topK', 'seed'];
-
-export function isHonoured(field: NumberField, device: Device | null): boolean {
-  return device === 'server' || !SERVER_ONLY.includes(field);
-}
-
 export const DEFAULTS: ChatSettings = {
-  ...{ systemPrompt: '', temperature: null, topP: null, topK: null, seed: null, maxTokens: null },
+  systemPrompt: '',
+  ...{ temperature: null, topP: null, topK: null, minP: null, seed: null, maxTokens: null },
+  ...{ repetitionPenalty: null, presencePenalty: null, frequencyPenalty: null },
   stop: [],
 };
 
@@ -93,7 +95,7 @@ export class Settings {
   forAnswer(): AnswerSettings {
     const { systemPrompt, stop, ...numbers } = this.#value.peek();
     const set = Object.entries(numbers).filter(([, value]) => value !== null);
-    const options = Object.fromEntries(set) as AnswerOptions;
+    const options = Object.fromEntries(set) as ChatOptions;
     return {
       systemPrompt: systemPrompt.trim(),
       options: stop.length > 0 ? { ...options, stop } : options,

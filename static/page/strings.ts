@@ -65,6 +65,10 @@ const settingNames: Record<NumberField, string> = {
   maxTokens: 'Longest answer',
   topP: 'Top p',
   topK: 'Top k',
+  minP: 'Min p',
+  repetitionPenalty: 'Repetition penalty',
+  presencePenalty: 'Presence penalty',
+  frequencyPenalty: 'Frequency penalty',
   seed: 'Seed',
 };
 
@@ -73,6 +77,10 @@ const settingHints: Record<NumberField, string> = {
   maxTokens: 'In tokens; a word has one or two.',
   topP: 'Share of the likeliest words to choose from.',
   topK: 'Number of the likeliest words to choose from; 0 is all.',
+  minP: 'Words less likely than this share of the likeliest are out.',
+  repetitionPenalty: 'Above 1, words of question and answer come again less often.',
+  presencePenalty: 'Above 0, words of the answer come again less often.',
+  frequencyPenalty: 'The same, the more the oftener a word has come.',
   seed: 'The same seed gives the same answer again.',
 };
 
@@ -159,7 +167,7 @@ export const strings = {
   systemPrompt: 'System prompt',
   systemPromptHint: 'What the model is told before each chat',
   modelsOwn: 'the model’s own',
-  serverOnly: 'Only when the server answers.',
+  moreSettings: 'More about the choice of words',
   outOfRange: (min: number, max: number) =>
     `From ${hundredths.format(min)} to ${hundredths.format(max)}.`,
   stopStrings: 'Stop strings',

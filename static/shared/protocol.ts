@@ -82,9 +82,19 @@ export interface AnswerIds {
   readonly ids: readonly number[];
 }
 
+/** What can be asked of an answer; what is left out is the model's own, or off. */
 export interface ChatOptions {
   readonly maxTokens?: number;
   readonly temperature?: number;
+  readonly topP?: number;
+  /** How many of the likeliest tokens to choose from; 0 for all. */
+  readonly topK?: number;
+  readonly minP?: number;
+  /** The same seed on the same device repeats an answer. */
+  readonly seed?: number;
+  readonly repetitionPenalty?: number;
+  readonly presencePenalty?: number;
+  readonly frequencyPenalty?: number;
   readonly stop?: readonly string[];
 }
 

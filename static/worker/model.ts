@@ -2,7 +2,7 @@
 import { LocalphiError } from '../shared/errors';
 import { parseJson } from '../shared/json';
 import { parseDecoderConfig } from '../shared/manifest';
-import type { FileEntry, Manifest, Variant } from '../shared/manifest';
+import type { FileEntry, Manifest, Sampling, Variant } from '../shared/manifest';
 import { render } from '../shared/prompt';
 import type {
   AnswerIds,
@@ -20,7 +20,8 @@ import type { Footing, Rung } from './devices';
 import type { ModelFetcher } from './files/fetch-model';
 import { generate } from './runtime/generate';
 import type { Answer, AnswerListener } from './runtime/generate';
-import { Sampler } from './runtime/sampler';
+import { NO_RULES, Sampler } from './runtime/sampler';
+import type { SamplingRules } from './runtime/sampler';
 import type { DecoderSession, ModelFiles, SessionSource } from './runtime/session';
 import { StopStrings } from './runtime/stops';
 import { Stopwatch } from './runtime/stopwatch';
@@ -155,8 +156,9 @@ export class Model {
       maxTokens: Math.min(room, options.maxTokens ?? room),
       endIds,
       sampler: new Sampler(
-        { ...sampling, temperature: options.temperature ?? sampling.temperature },
-        crypto.getRandomValues(new Uint32Array(1))[0]!,
+        rulesOf(sampling, options),
+        options.seed ?? crypto.getRandomValues(new Uint32Array(1))[0]!,
+        promptIds,
       ),
       detokenizer: tokenizer.detokenizer(),
       stops: new StopStrings(options.stop ?? []),
@@ -203,6 +205,19 @@ export class Model {
     const formatEndIds = this.manifest.promptFormat.end.map((token) => tokenizer.idOf(token));
     return { tokenizer, endIds: new Set([...formatEndIds, ...configEndIds]) };
   }
+}
+
+/** The model's own sampling, where the options do not say otherwise. */
+function rulesOf(sampling: Sampling, options: ChatOptions): SamplingRules {
+  return {
+    temperature: options.temperature ?? sampling.temperature,
+    topP: options.topP ?? sampling.topP,
+    topK: options.topK ?? sampling.topK,
+    minP: options.minP ?? NO_RULES.minP,
+    repetitionPenalty: options.repetitionPenalty ?? NO_RULES.repetitionPenalty,
+    presencePenalty: options.presencePenalty ?? NO_RULES.presencePenalty,
+    frequencyPenalty: options.frequencyPenalty ?? NO_RULES.frequencyPenalty,
+  };
 }
 
 async function openChecked(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 from localphi.chat import Sampling
 from localphi.engine.sampler import Logits, Sampler, log_probabilities
 
+VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "sampler.json").read_text("utf-8"))
 HOT = Sampling(temperature=1.0, seed=7)
 
 
@@ -179,3 +182,17 @@ def test_log_probabilities_of_equals_are_as_many_as_asked_and_the_lower_ids() ->
 def test_a_log_probability_far_out_is_still_right() -> None:
     own, _ = log_probabilities(_logits(1000, -1000), 1, 0)
     assert own == pytest.approx(-2000)
+
+
+@pytest.mark.parametrize("case", VECTORS, ids=[case["name"] for case in VECTORS])
+def test_the_page_chooses_among_the_same(case: dict[str, Any]) -> None:
+    """The page's sampler is held to the same file (static/tests/worker/sampler.test.ts)."""
+    sampler = Sampler(Sampling(**case["sampling"]), case["prompt"])
+    for token in case["generated"]:
+        sampler.push(token)
+    adjusted = sampler.adjusted(np.array(case["logits"], np.float32))
+    ids, weights = sampler.candidates(adjusted, int(adjusted.argmax()))
+    found = list(range(len(adjusted))) if ids is None else [int(index) for index in ids]
+    assert sorted(found) == case["ids"]
+    shares = dict(zip(found, weights / weights.sum(), strict=True))
+    assert [shares[index] for index in case["ids"]] == pytest.approx(case["probabilities"], abs=1e-5)

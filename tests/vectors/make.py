@@ -1,7 +1,8 @@
-"""Write tokenizer.json and parity.json anew. Run it after the demo model has changed: `make vectors`.
+"""Write tokenizer.json, sampler.json and parity.json. Run it after the demo has changed: `make vectors`.
 
 tokenizer.json: ids and text of hard strings, by the Rust reference implementation (`tokenizers`), which
-neither the server (ONNX Runtime GenAI) nor the page (JavaScript) uses. parity.json: greedy ids of the demo
+neither the server (ONNX Runtime GenAI) nor the page (JavaScript) uses. sampler.json: among which tokens is
+drawn, and how likely each is, by the server's sampler in numpy. parity.json: greedy ids of the demo
 model by ONNX Runtime GenAI on the CPU; the page must generate the same ids on every device.
 """
 
@@ -9,14 +10,16 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 VECTORS = Path(__file__).resolve().parent
 sys.path.insert(0, str(VECTORS.parent))
 
-from localphi.chat import ChatRequest, Chunk, Message, Role  # noqa: E402
+from localphi.chat import ChatRequest, Chunk, Message, Role, Sampling  # noqa: E402
 from localphi.config import disable_telemetry  # noqa: E402
+from localphi.engine.sampler import Sampler  # noqa: E402
 from localphi.models.manifest import load_manifest  # noqa: E402
 from serving import DEMO  # noqa: E402  found through the line above
 from tokenizer_folders import TOKENIZERS  # noqa: E402
@@ -99,6 +102,55 @@ def _answer(backend: Any, question: list[tuple[Role, str]]) -> dict[str, Any]:
     return {"messages": turns, "ids": ids, "text": "".join(chunk.text for chunk in chunks)}
 
 
+SAMPLINGS: dict[str, dict[str, float]] = {
+    "temperature alone": {},
+    "a low temperature": {"temperature": 0.2},
+    "top-k": {"top_k": 5},
+    "top-k keeps or drops equals together": {"top_k": 3, "temperature": 1.3},
+    "top-p": {"top_p": 0.8},
+    "top-p of nearly all": {"top_p": 0.999, "temperature": 2.0},
+    "top-p of what top-k left": {"top_k": 6, "top_p": 0.7},
+    "min-p": {"min_p": 0.1},
+    "min-p after top-p": {"top_p": 0.9, "min_p": 0.2},
+    "repetition penalty": {"repetition_penalty": 1.4},
+    "presence penalty": {"presence_penalty": 1.5},
+    "frequency penalty": {"frequency_penalty": 0.8},
+    "everything": {
+        **{"temperature": 0.9, "top_k": 12, "top_p": 0.95, "min_p": 0.02},
+        **{"repetition_penalty": 1.2, "presence_penalty": -0.5, "frequency_penalty": 0.7},
+    },
+}
+PROMPT, GENERATED = (3, 5, 8, 13), (5, 7, 7, 21)
+
+
+def sampler_vectors() -> list[dict[str, Any]]:
+    import numpy as np
+
+    random = np.random.default_rng(20261126)
+    cases = []
+    for name, fields in SAMPLINGS.items():
+        logits = random.normal(0, 2.5, 32).round(2).astype(np.float32)  # (V)
+        logits[[2, 9, 17]] = logits.max() - np.float32(0.5)  # equals
+        options: dict[str, Any] = {"temperature": 1.0, **fields}
+        sampling = Sampling(**options)
+        sampler = Sampler(sampling, PROMPT)
+        for token in GENERATED:
+            sampler.push(token)
+        adjusted = sampler.adjusted(logits)
+        ids, weights = sampler.candidates(adjusted, int(adjusted.argmax()))
+        found = range(len(logits)) if ids is None else ids.tolist()
+        likely = dict(sorted(zip(found, (weights / weights.sum()).tolist(), strict=True)))
+        named = {key: value for key, value in asdict(sampling).items() if key not in ("seed", "logit_bias")}
+        cases.append(
+            {
+                **{"name": name, "sampling": named, "prompt": PROMPT, "generated": GENERATED},
+                **{"logits": [round(float(logit), 2) for logit in logits], "ids": list(likely)},
+                "probabilities": [round(share, 6) for share in likely.values()],
+            }
+        )
+    return cases
+
+
 def _write(name: str, document: Any) -> None:
     text = json.dumps(document, ensure_ascii=False, indent=None, separators=(", ", ": "))
     (VECTORS / name).write_text(text.replace('{"', '\n{"') + "\n", encoding="utf-8")
@@ -106,4 +158,5 @@ def _write(name: str, document: Any) -> None:
 
 if __name__ == "__main__":
     _write("tokenizer.json", tokenizer_vectors())
+    _write("sampler.json", sampler_vectors())
     _write("parity.json", parity_vectors())

@@ -1,13 +1,6 @@
 import { afterEach, expect, test, vi } from 'vitest';
 
-import {
-  DEFAULTS,
-  Settings,
-  isHonoured,
-  parseNumber,
-  parseStops,
-  showStops,
-} from '../../page/settings';
+import { DEFAULTS, Settings, parseNumber, parseStops, showStops } from '../../page/settings';
 import { stubStorage } from './storage';
 
 afterEach(() => {
@@ -57,10 +50,4 @@ test('stop strings are one a line, and show as they were typed', () => {
   expect(parseStops('a\n\nb\\n\na')).toEqual(['a', 'b\n']);
   expect(showStops(['a', 'b\n'])).toBe('a\nb\\n');
   expect(parseStops(Array.from({ length: 17 }, (_, i) => String(i)).join('\n'))).toBeUndefined();
-});
-
-test('what only the server honours says so', () => {
-  expect(isHonoured('temperature', 'wasm')).toBe(true);
-  expect(isHonoured('seed', 'server')).toBe(true);
-  expect(isHonoured('seed', 'webgpu')).toBe(false);
 });

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 
 import { generate } from '../../worker/runtime/generate';
 import type { Answer } from '../../worker/runtime/generate';
-import { Sampler } from '../../worker/runtime/sampler';
+import { NO_RULES, Sampler } from '../../worker/runtime/sampler';
 import type { DecoderSession } from '../../worker/runtime/session';
 import { StopStrings } from '../../worker/runtime/stops';
 
@@ -44,7 +44,7 @@ function answerTo(promptIds: number[], change: Partial<Answer> = {}): Answer {
     ids: [],
     maxTokens: 100,
     endIds: new Set([END]),
-    sampler: new Sampler({ temperature: 0, topP: 1, topK: 0 }, 1),
+    sampler: new Sampler({ temperature: 0, topP: 1, topK: 0, ...NO_RULES }, 1),
     detokenizer: { push: (id) => String(id), flush: () => '' },
     stops: new StopStrings([]),
     ...change,

@@ -1,11 +1,18 @@
 import { expect, test } from 'vitest';
 
-import { Sampler, argmax } from '../../worker/runtime/sampler';
+import cases from '../../../tests/vectors/sampler.json';
+import { NO_RULES, Sampler, argmax } from '../../worker/runtime/sampler';
+import type { SamplingRules } from '../../worker/runtime/sampler';
 
 const GREEDY = { temperature: 0, topP: 1, topK: 0 };
 
-function draws(sampling: typeof GREEDY, logits: number[], count = 200, seed = 1): number[] {
-  const sampler = new Sampler(sampling, seed);
+function draws(
+  sampling: Partial<SamplingRules>,
+  logits: number[],
+  count = 200,
+  seed = 1,
+): number[] {
+  const sampler = new Sampler({ ...GREEDY, ...NO_RULES, ...sampling }, seed);
   return Array.from({ length: count }, () => sampler.draw(Float32Array.from(logits)));
 }
 
@@ -42,8 +49,41 @@ test('top-p leaves the fewest ids that reach p', () => {
 
 test('the logits are left as they were', () => {
   const logits = Float32Array.of(1, 2);
-  new Sampler({ temperature: 1, topP: 0.9, topK: 1 }, 1).draw(logits);
+  new Sampler({ ...NO_RULES, temperature: 1, topP: 0.9, topK: 0, presencePenalty: 1 }, 1).draw(
+    logits,
+  );
   expect([...logits]).toEqual([1, 2]);
+});
+
+test('an id that was chosen is less likely from the next one on', () => {
+  expect(draws({ presencePenalty: 2 }, [3, 2, 0], 4)).toEqual([0, 1, 0, 0]);
+  expect(draws({ frequencyPenalty: 2 }, [3, 2, 0.5], 4)).toEqual([0, 1, 0, 2]);
+  expect(draws({ repetitionPenalty: 2 }, [3, 2, 0.5], 3)).toEqual([0, 1, 0]);
+});
+
+test.each(cases)('the choice is that of the server: $name', (example) => {
+  const { sampling } = example;
+  const sampler = new Sampler(
+    {
+      temperature: sampling.temperature,
+      topP: sampling.top_p,
+      topK: sampling.top_k,
+      minP: sampling.min_p,
+      repetitionPenalty: sampling.repetition_penalty,
+      presencePenalty: sampling.presence_penalty,
+      frequencyPenalty: sampling.frequency_penalty,
+    },
+    1,
+    example.prompt,
+  );
+  for (const id of example.generated) sampler.push(id);
+  const { ids, weights } = sampler.candidates(Float32Array.from(example.logits));
+  const total = weights.reduce((a, b) => a + b, 0);
+  const likely = new Map(ids.map((id, i) => [id, weights[i]! / total]));
+  for (const id of ids) expect(example.ids).toContain(id);
+  example.ids.forEach((id, i) => {
+    expect(likely.get(id) ?? 0, `id ${id}`).toBeCloseTo(example.probabilities[i]!, 4);
+  });
 });
 
 test('barred tokens are not chosen', () => {

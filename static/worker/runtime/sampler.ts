@@ -1,36 +1,109 @@
+/**
+ * A token from the logits: what changes the logits first, then the choice.
+ *
+ *     logits → repetition penalty → presence and frequency penalty
+ *            → temperature 0: the largest
+ *            → else: ÷ temperature → top-k → top-p → min-p → draw among what is left
+ *
+ * The server's numpy sampler does the same in the same order; tests/vectors/sampler.json holds both to
+ * it. Their random numbers differ, so a seed repeats an answer on one of them, not across.
+ */
 import type { Sampling } from '../../shared/manifest';
+
+export interface SamplingRules extends Sampling {
+  /** Tokens less likely than this part of the likeliest are out; 0 is off. */
+  readonly minP: number;
+  /** Logits of ids in prompt or answer are divided by it, multiplied below 0; 1 is off. */
+  readonly repetitionPenalty: number;
+  /** Taken from the logits of ids in the answer. */
+  readonly presencePenalty: number;
+  /** The same, once for each time. */
+  readonly frequencyPenalty: number;
+}
+
+export const NO_RULES: Omit<SamplingRules, keyof Sampling> = {
+  ...{ minP: 0, repetitionPenalty: 1, presencePenalty: 0, frequencyPenalty: 0 },
+};
+
+/** Ids that may be drawn, and what each weighs. */
+export interface Candidates {
+  readonly ids: readonly number[];
+  readonly weights: readonly number[];
+}
 
 /**
  * Tokens e^30 times less likely than the best are never drawn. Even 200 000 of them together weigh
- * 2e-8, and leaving them out saves sorting the vocabulary for every token.
+ * 2e-8, and leaving them out saves looking at the whole vocabulary for every token.
  */
 const NEGLIGIBLE = 30;
 
-/** Chooses token ids; holds the state of its random numbers. */
-export class Sampler {
-  readonly #sampling: Sampling;
-  readonly #random: () => number;
+/** How far below the likeliest the filters look until they have enough; sorting all would take longest. */
+const DEPTHS = [6, 12, 24, NEGLIGIBLE];
 
-  constructor(sampling: Sampling, seed: number) {
-    this.#sampling = sampling;
+/** Chooses the ids of one answer; holds the state of its random numbers and what was chosen. */
+export class Sampler {
+  readonly #rules: SamplingRules;
+  readonly #random: () => number;
+  readonly #seen: Set<number>;
+  readonly #counts = new Map<number, number>();
+
+  constructor(rules: SamplingRules, seed: number, promptIds: Iterable<number> = []) {
+    this.#rules = rules;
     this.#random = mulberry32(seed);
+    this.#seen = new Set(rules.repetitionPenalty === 1 ? [] : promptIds);
   }
 
   /**
-   * Draw one token id.
+   * Choose one token id; penalties count it from the next one.
    * logits: unnormalised, length V; not modified.
    * Temperature 0 means argmax. -Infinity bars a token; throws RangeError for NaN, for +Infinity,
    * and if no logit is finite, because then the device has computed nonsense.
    */
   draw(logits: Float32Array): number {
+    const id = this.#choose(this.#adjusted(logits));
+    this.push(id);
+    return id;
+  }
+
+  /** What `draw` would choose among at a temperature above 0; throws as it does. */
+  candidates(logits: Float32Array): Candidates {
+    const adjusted = this.#adjusted(logits);
+    return filtered(adjusted, adjusted[argmax(adjusted)]!, this.#rules);
+  }
+
+  #choose(logits: Float32Array): number {
     const best = argmax(logits);
-    const { temperature, topK, topP } = this.#sampling;
+    const { temperature, topK } = this.#rules;
     if (temperature === 0 || topK === 1) return best;
-    const peak = logits[best]!;
-    const candidates = likeliest(logits, peak - NEGLIGIBLE * temperature, topK);
-    const weights = candidates.map((id) => Math.exp((logits[id]! - peak) / temperature));
-    const kept = nucleus(weights, topP);
-    return candidates[pick(weights, kept, this.#random())]!;
+    const { ids, weights } = filtered(logits, logits[best]!, this.#rules);
+    return ids[pick(weights, this.#random())]!;
+  }
+
+  /** Count an id as chosen, for the penalties. */
+  push(id: number): void {
+    const { repetitionPenalty } = this.#rules;
+    if (this.#adjusts) this.#counts.set(id, (this.#counts.get(id) ?? 0) + 1);
+    if (repetitionPenalty !== 1) this.#seen.add(id);
+  }
+
+  get #adjusts(): boolean {
+    const { repetitionPenalty, presencePenalty, frequencyPenalty } = this.#rules;
+    return repetitionPenalty !== 1 || presencePenalty !== 0 || frequencyPenalty !== 0;
+  }
+
+  /** The logits after penalties: a copy, or the same array where there are none. */
+  #adjusted(logits: Float32Array): Float32Array {
+    if (!this.#adjusts) return logits;
+    const { repetitionPenalty, presencePenalty, frequencyPenalty } = this.#rules;
+    const adjusted = logits.slice();
+    for (const id of this.#seen) {
+      const logit = adjusted[id]!;
+      adjusted[id] = logit < 0 ? logit * repetitionPenalty : logit / repetitionPenalty;
+    }
+    for (const [id, count] of this.#counts) {
+      adjusted[id] = adjusted[id]! - presencePenalty - frequencyPenalty * count;
+    }
+    return adjusted;
   }
 }
 
@@ -52,33 +125,92 @@ export function argmax(logits: Float32Array): number {
   return best;
 }
 
-/** Ids by falling logit, from `floor` upwards, at most `topK` of them (0: all). */
-function likeliest(logits: Float32Array, floor: number, topK: number): readonly number[] {
-  const ids: number[] = [];
-  for (let id = 0; id < logits.length; id++) if (logits[id]! >= floor) ids.push(id);
-  ids.sort((a, b) => logits[b]! - logits[a]!);
-  return topK > 0 ? ids.slice(0, topK) : ids;
+/** What top-k, top-p and min-p leave. */
+function filtered(logits: Float32Array, peak: number, rules: SamplingRules): Candidates {
+  const { topK, topP, minP } = rules;
+  const scores = new Scores(logits, peak, rules.temperature);
+  let ids: readonly number[] | null = topK > 0 ? scores.largest(topK) : null;
+  if (topP < 1) {
+    const goal = topP * (ids ? sum(scores.weights(ids)) : scores.total());
+    ids = nucleus(scores, ids ?? scores.head((head) => sum(scores.weights(head)) >= goal), goal);
+  }
+  ids ??= scores.within(NEGLIGIBLE);
+  if (minP > 0) ids = ids.filter((id) => scores.weight(id) >= minP);
+  return { ids, weights: scores.weights(ids) };
 }
 
-/** How many of the falling weights it takes to reach the share topP; at least one. */
-function nucleus(weights: readonly number[], topP: number): number {
-  const goal = topP * sum(weights);
+/** Logits at a temperature, seen from the largest: that one weighs 1. */
+class Scores {
+  readonly #logits: Float32Array;
+  readonly #peak: number;
+  readonly #temperature: number;
+
+  constructor(logits: Float32Array, peak: number, temperature: number) {
+    this.#logits = logits;
+    this.#peak = peak;
+    this.#temperature = Math.max(temperature, Number.MIN_VALUE); // close to 0 the largest is left alone
+  }
+
+  weight(id: number): number {
+    return Math.exp((this.#logits[id]! - this.#peak) / this.#temperature);
+  }
+
+  weights(ids: readonly number[]): readonly number[] {
+    return ids.map((id) => this.weight(id));
+  }
+
+  /** Weight of all tokens together, the negligible left out. */
+  total(): number {
+    const floor = this.#floor(NEGLIGIBLE);
+    let total = 0;
+    for (let id = 0; id < this.#logits.length; id++) {
+      if (this.#logits[id]! >= floor) total += this.weight(id);
+    }
+    return total;
+  }
+
+  /** Ids at most `depth` below the largest, in units of e; by rising id. */
+  within(depth: number): number[] {
+    const floor = this.#floor(depth);
+    const ids: number[] = [];
+    for (let id = 0; id < this.#logits.length; id++) if (this.#logits[id]! >= floor) ids.push(id);
+    return ids;
+  }
+
+  /** The ids within the first depth that has enough of them, largest first. */
+  head(enough: (ids: readonly number[]) => boolean): readonly number[] {
+    let ids: number[] = [];
+    for (const depth of DEPTHS) {
+      ids = this.within(depth);
+      if (enough(ids)) break;
+    }
+    return ids.sort((a, b) => this.#logits[b]! - this.#logits[a]!);
+  }
+
+  /** The ids of the `count` largest, largest first; more where the last of them has its like. */
+  largest(count: number): readonly number[] {
+    const ids = this.head((head) => head.length >= count);
+    const smallest = this.#logits[ids[Math.min(count, ids.length) - 1]!]!;
+    return ids.filter((id) => this.#logits[id]! >= smallest);
+  }
+
+  #floor(depth: number): number {
+    return this.#peak - depth * this.#temperature;
+  }
+}
+
+/** The fewest of the falling ids whose weights reach the goal; at least one. */
+function nucleus(scores: Scores, ids: readonly number[], goal: number): readonly number[] {
   let reached = 0;
-  for (let i = 0; i < weights.length; i++) {
-    reached += weights[i]!;
-    if (reached >= goal) return i + 1;
-  }
-  return weights.length;
+  const last = scores.weights(ids).findIndex((weight) => (reached += weight) >= goal);
+  return last === -1 ? ids : ids.slice(0, last + 1);
 }
 
-/** Index among the first `kept` weights, drawn by a number in [0, 1). */
-function pick(weights: readonly number[], kept: number, random: number): number {
-  let left = random * sum(weights.slice(0, kept));
-  for (let i = 0; i < kept; i++) {
-    left -= weights[i]!;
-    if (left < 0) return i;
-  }
-  return kept - 1;
+/** Index of a weight, drawn by a number in [0, 1). */
+function pick(weights: readonly number[], random: number): number {
+  let left = random * sum(weights);
+  const drawn = weights.findIndex((weight) => (left -= weight) < 0);
+  return drawn === -1 ? weights.length - 1 : drawn; // rounding
 }
 
 function sum(values: readonly number[]): number {

@@ -62,14 +62,21 @@ class Sampler:
             raise ValueError("the model's logits are not finite")
         if self._sampling.temperature == 0:
             return top
-        with np.errstate(over="ignore"):  # a temperature close to 0 gives -inf, and that is meant
-            scores = (logits - logits[top]) / np.float32(max(self._sampling.temperature, _COLDEST))
-        ids = self._candidates(scores)
-        weights = np.exp(scores if ids is None else scores[ids])
+        ids, weights = self.candidates(logits, top)
         cumulative = weights.cumsum(dtype=np.float64)
         drawn = int(np.searchsorted(cumulative, self._random.random() * cumulative[-1], side="right"))
         drawn = min(drawn, len(cumulative) - 1)  # rounding
         return drawn if ids is None else int(ids[drawn])
+
+    def candidates(self, logits: Logits, top: int) -> tuple[_Indices | None, Logits]:
+        """Ids among which is drawn at a temperature above 0, None for all, and what each weighs.
+
+        top: the most likely of them; it weighs 1.
+        """
+        with np.errstate(over="ignore"):  # a temperature close to 0 gives -inf, and that is meant
+            scores = (logits - logits[top]) / np.float32(max(self._sampling.temperature, _COLDEST))
+        ids = self._filtered(scores)
+        return ids, np.exp(scores if ids is None else scores[ids])
 
     def push(self, token: int) -> None:
         """Tell which token the answer goes on with; penalties count from the next one."""
@@ -78,7 +85,7 @@ class Sampler:
         if self._sampling.repetition_penalty != 1:
             self._seen.add(token)
 
-    def _candidates(self, scores: Logits) -> _Indices | None:
+    def _filtered(self, scores: Logits) -> _Indices | None:
         """Ids among which is drawn, None for all. scores: logits ÷ temperature, 0 for the most likely. (V)"""
         sampling = self._sampling
         ids: _Indices | None = None
