@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 
 import { checkCanary } from '../../worker/canary';
+import { logitsInMemory } from '../../worker/runtime/logits';
 import type { DecoderSession } from '../../worker/runtime/session';
 
 /** A session that counts up from the last id it read. */
@@ -10,7 +11,7 @@ function counting(broken = false): DecoderSession {
     read: (ids) => {
       const logits = new Float32Array(10);
       logits[(ids.at(-1) ?? 0) + 1] = broken ? NaN : 1;
-      return Promise.resolve(logits);
+      return Promise.resolve(logitsInMemory(logits));
     },
     rewind: () => {},
     dispose: () => Promise.resolve(),

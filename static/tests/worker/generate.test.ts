@@ -2,6 +2,8 @@ import { expect, test } from 'vitest';
 
 import { generate } from '../../worker/runtime/generate';
 import type { Answer } from '../../worker/runtime/generate';
+import { logitsInMemory } from '../../worker/runtime/logits';
+import type { Logits } from '../../worker/runtime/logits';
 import { NO_RULES, Sampler } from '../../worker/runtime/sampler';
 import type { DecoderSession } from '../../worker/runtime/session';
 import { StopStrings } from '../../worker/runtime/stops';
@@ -19,14 +21,14 @@ class ScriptedSession implements DecoderSession {
     this.#script = script;
   }
 
-  read(ids: readonly number[]): Promise<Float32Array> {
+  read(ids: readonly number[]): Promise<Logits> {
     this.reads.push(ids);
     this.ids.push(...ids);
     const next = this.#script.shift();
     if (next instanceof Error) return Promise.reject(next);
     const logits = new Float32Array(VOCABULARY);
     logits[next ?? END] = 1;
-    return Promise.resolve(logits);
+    return Promise.resolve(logitsInMemory(logits));
   }
 
   rewind(length: number): void {
@@ -167,7 +169,7 @@ test('another session goes on where one failed', async () => {
 
 test('logits that are nonsense are the device’s fault', async () => {
   const session = new ScriptedSession();
-  session.read = () => Promise.resolve(new Float32Array([NaN]));
+  session.read = () => Promise.resolve(logitsInMemory(Float32Array.of(NaN)));
   await expect(generate(session, answerTo([1]), new Log(), unaborted)).rejects.toMatchObject({
     kind: 'device',
   });

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 
 import cases from '../../../tests/vectors/sampler.json';
+import type { Logits } from '../../worker/runtime/logits';
 import { NO_RULES, Sampler, argmax } from '../../worker/runtime/sampler';
 import type { SamplingRules } from '../../worker/runtime/sampler';
 
@@ -97,4 +98,54 @@ test.each([
   ['none at all', []],
 ])('logits that are %s are refused', (_, logits) => {
   expect(() => argmax(Float32Array.from(logits))).toThrow(RangeError);
+});
+
+/** Logits whose vocabulary is never moved, unless `all` is asked for. */
+function onDevice(values: Float32Array): Logits & { moved: number } {
+  const logits = {
+    size: values.length,
+    moved: 0,
+    all: () => {
+      logits.moved++;
+      return Promise.resolve(values);
+    },
+    head: (count: number, temperature: number) => {
+      const order = [...values.keys()].sort((a, b) => values[b]! - values[a]! || a - b);
+      const peak = values[order[0]!]!;
+      const total = values.reduce((sum, v) => sum + Math.exp((v - peak) / temperature), 0);
+      const ids = order.slice(0, count);
+      return Promise.resolve({ ids, logits: ids.map((id) => values[id]!), total });
+    },
+  };
+  return logits;
+}
+
+/** Falling logits in a shuffled order, with equals among them. */
+const BROAD = Float32Array.from({ length: 200 }, (_, i) => -Math.floor(((i * 77) % 200) / 3) / 4);
+
+test.each<[string, Partial<SamplingRules>, boolean]>([
+  ['greedy', {}, true],
+  ['top-k 1', { temperature: 1, topK: 1 }, true],
+  ['top-k', { temperature: 1, topK: 20 }, true],
+  ['top-k and top-p', { temperature: 0.7, topK: 40, topP: 0.9 }, true],
+  ['top-p within the head', { temperature: 0.5, topP: 0.8 }, true],
+  ['min-p', { temperature: 1, minP: 0.05 }, true],
+  ['top-p beyond the head', { temperature: 9, topP: 0.99 }, false],
+  ['top-k beyond the head', { temperature: 1, topK: 100 }, false],
+  ['min-p beyond the head', { temperature: 50, minP: 0.1 }, false],
+  ['no filter', { temperature: 1 }, false],
+  ['penalties', { presencePenalty: 1 }, false],
+])('the head of the logits gives the same choices: %s', async (_, rules, fromHead) => {
+  const all = { temperature: 0, topP: 1, topK: 0, ...NO_RULES, ...rules };
+  const [near, far] = [new Sampler(all, 5), new Sampler(all, 5)];
+  const logits = onDevice(BROAD);
+  for (let i = 0; i < 30; i++) expect(await far.choose(logits)).toBe(near.draw(BROAD));
+  expect(logits.moved).toBe(fromHead ? 0 : 30);
+});
+
+test('equals at the edge of the head are not decided there', async () => {
+  const equal = onDevice(new Float32Array(100));
+  const sampler = new Sampler({ ...NO_RULES, temperature: 1, topP: 1, topK: 10 }, 1);
+  await sampler.choose(equal);
+  expect(equal.moved).toBe(1);
 });

@@ -1,6 +1,7 @@
 /** The decode loop: token ids in, text out. Knows neither devices nor the page. */
 import { LocalphiError } from '../../shared/errors';
 import type { EndReason } from '../../shared/protocol';
+import type { Logits } from './logits';
 import type { Sampler } from './sampler';
 import type { DecoderSession } from './session';
 import type { StopStrings } from './stops';
@@ -54,7 +55,7 @@ export async function generate(
     if (signal.aborted || logits === null) return finish(answer, listener, 'cancelled');
     if (answer.ids.length >= answer.maxTokens) return finish(answer, listener, 'length');
     // 3. Choose.
-    const id = choose(answer.sampler, logits);
+    const id = await choose(answer.sampler, logits);
     if (answer.endIds.has(id)) return finish(answer, listener, 'stop');
     answer.ids.push(id);
     listener.onToken();
@@ -76,8 +77,8 @@ async function prefill(
   ids: readonly number[],
   listener: AnswerListener,
   signal: AbortSignal,
-): Promise<Float32Array | null> {
-  let logits: Float32Array | null = null;
+): Promise<Logits | null> {
+  let logits: Logits | null = null;
   session.rewind(Math.min(commonLength(session.ids, ids), ids.length - 1)); // the last one gives logits
   for (let done = session.ids.length; done < ids.length; done += CHUNK_TOKENS) {
     listener.onReading(done, ids.length);
@@ -101,9 +102,9 @@ function finish(answer: Answer, listener: AnswerListener, reason: EndReason): En
   return reason;
 }
 
-function choose(sampler: Sampler, logits: Float32Array): number {
+async function choose(sampler: Sampler, logits: Logits): Promise<number> {
   try {
-    return sampler.draw(logits);
+    return await sampler.choose(logits);
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     throw new LocalphiError('device', `the device computed nonsense: ${error.message}`, {

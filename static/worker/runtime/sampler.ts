@@ -9,6 +9,8 @@
  * it. Their random numbers differ, so a seed repeats an answer on one of them, not across.
  */
 import type { Sampling } from '../../shared/manifest';
+import { HEAD_IDS } from './logits';
+import type { Head, Logits } from './logits';
 
 export interface SamplingRules extends Sampling {
   /** Tokens less likely than this part of the likeliest are out; 0 is off. */
@@ -65,10 +67,32 @@ export class Sampler {
     return id;
   }
 
+  /**
+   * `draw` of logits wherever they lie; the vocabulary is moved only where its head does not decide.
+   * Rejects as `draw` throws, and with what the logits reject with.
+   */
+  async choose(logits: Logits): Promise<number> {
+    const chosen = await this.#chooseFromHead(logits);
+    if (chosen === null) return this.draw(await logits.all());
+    this.push(chosen);
+    return chosen;
+  }
+
   /** What `draw` would choose among at a temperature above 0; throws as it does. */
   candidates(logits: Float32Array): Candidates {
     const adjusted = this.#adjusted(logits);
     return filtered(adjusted, adjusted[argmax(adjusted)]!, this.#rules);
+  }
+
+  /** The choice, where the largest logits are enough for one; null where they are not. */
+  async #chooseFromHead(logits: Logits): Promise<number | null> {
+    const { temperature, topK, topP, minP } = this.#rules;
+    if (this.#adjusts) return null;
+    if (temperature === 0 || topK === 1) return (await logits.head(1, 1))?.ids[0] ?? null;
+    if (topK >= HEAD_IDS || (topK === 0 && topP >= 1 && minP === 0)) return null;
+    const head = await logits.head(HEAD_IDS, temperature);
+    const left = head ? filteredHead(head, logits.size, this.#rules) : null;
+    return left ? left.ids[pick(left.weights, this.#random())]! : null;
   }
 
   #choose(logits: Float32Array): number {
@@ -125,18 +149,39 @@ export function argmax(logits: Float32Array): number {
   return best;
 }
 
-/** What top-k, top-p and min-p leave. */
-function filtered(logits: Float32Array, peak: number, rules: SamplingRules): Candidates {
+/** What top-k, top-p and min-p leave. total: weight of all tokens, where the logits are not all. */
+function filtered(
+  logits: Float32Array,
+  peak: number,
+  rules: SamplingRules,
+  total?: number,
+): Candidates {
   const { topK, topP, minP } = rules;
   const scores = new Scores(logits, peak, rules.temperature);
   let ids: readonly number[] | null = topK > 0 ? scores.largest(topK) : null;
   if (topP < 1) {
-    const goal = topP * (ids ? sum(scores.weights(ids)) : scores.total());
+    const goal = topP * (ids ? sum(scores.weights(ids)) : (total ?? scores.total()));
     ids = nucleus(scores, ids ?? scores.head((head) => sum(scores.weights(head)) >= goal), goal);
   }
   ids ??= scores.within(NEGLIGIBLE);
-  if (minP > 0) ids = ids.filter((id) => scores.weight(id) >= minP);
+  if (minP > 0) ids = scores.falling(ids.filter((id) => scores.weight(id) >= minP));
   return { ids, weights: scores.weights(ids) };
+}
+
+/** What the filters leave, when that lies in the head; null when more than the head is needed. */
+function filteredHead(head: Head, size: number, rules: SamplingRules): Candidates | null {
+  const logits = Float32Array.from(head.logits);
+  const whole = head.ids.length === size; // a vocabulary of a few ids
+  const scores = new Scores(logits, logits[0]!, rules.temperature);
+  const weakest = scores.weight(logits.length - 1);
+  const { topK, topP, minP } = rules;
+  const places = Array.from(logits.keys());
+  const byTopK = topK > 0 && logits[topK - 1]! > logits[logits.length - 1]!; // no equals beyond the head
+  const byTopP = topK === 0 && topP < 1 && sum(scores.weights(places)) >= topP * head.total;
+  const byMinP = topK === 0 && topP >= 1 && weakest < minP;
+  if (!whole && !byTopK && !byTopP && !byMinP) return null;
+  const left = filtered(logits, logits[0]!, rules, head.total);
+  return { ids: left.ids.map((place) => head.ids[place]!), weights: left.weights };
 }
 
 /** Logits at a temperature, seen from the largest: that one weighs 1. */
@@ -184,7 +229,12 @@ class Scores {
       ids = this.within(depth);
       if (enough(ids)) break;
     }
-    return ids.sort((a, b) => this.#logits[b]! - this.#logits[a]!);
+    return this.falling(ids);
+  }
+
+  /** Largest first, equals in their order: the same seed draws the same from whole logits and from a head. */
+  falling(ids: readonly number[]): readonly number[] {
+    return ids.toSorted((a, b) => this.#logits[b]! - this.#logits[a]!);
   }
 
   /** The ids of the `count` largest, largest first; more where the last of them has its like. */

@@ -1,8 +1,11 @@
 /** One decoder graph on one device. */
 import { LocalphiError, messageOf } from '../../shared/errors';
 import type { DecoderConfig } from '../../shared/manifest';
+import { GpuLogits, HeadFinder } from './gpu-logits';
 import { FixedGpuKv, GrowingKv, fixedBufferBytes, perLayer } from './kv';
 import type { KvCache } from './kv';
+import { logitsInMemory } from './logits';
+import type { Head, Logits } from './logits';
 import { loadOrt } from './ort';
 import type { InferenceSession, OrtModule, Tensor } from './ort';
 
@@ -12,10 +15,10 @@ export interface DecoderSession {
   readonly ids: readonly number[];
   /**
    * Read the ids after those read so far.
-   * Returns the logits (V) of the last one, good until the next call.
+   * Returns the logits of the last one, good until the next call.
    * Rejects with a `device` error.
    */
-  read(ids: readonly number[]): Promise<Float32Array>;
+  read(ids: readonly number[]): Promise<Logits>;
   /** Forget all but the first `length` ids; those keep their place in the cache. */
   rewind(length: number): void;
   /** Frees graph and cache. May be called twice. */
@@ -53,10 +56,10 @@ export async function openWebGpuSession(source: SessionSource): Promise<DecoderS
   const gpu = await requestDevice(adapter, source);
   try {
     const kv = new FixedGpuKv(ort, gpu, source.config, source.contextLength);
-    const presents = presentNames(source.config).map((name) => [name, 'gpu-buffer'] as const);
+    const outputs = [...presentNames(source.config), source.config.names.logits];
     const session = await createSession(ort, source, lazyWeights(source), {
       executionProviders: [{ name: 'webgpu', device: gpu }],
-      preferredOutputLocation: Object.fromEntries(presents),
+      preferredOutputLocation: Object.fromEntries(outputs.map((name) => [name, 'gpu-buffer'])),
     });
     return new OrtDecoder(ort, session, kv, source.config, gpu);
   } catch (error) {
@@ -184,6 +187,9 @@ class OrtDecoder implements DecoderSession {
   readonly #gpu: GPUDevice | null;
   readonly #ids: number[] = [];
   #session: InferenceSession | null;
+  /** Of the last run; its buffer must live until they are read. */
+  #logits: Tensor | null = null;
+  #finder: HeadFinder | null = null;
   #fault: LocalphiError | null = null;
   #onFault: (fault: LocalphiError) => void = () => {};
 
@@ -206,13 +212,8 @@ class OrtDecoder implements DecoderSession {
     return this.#ids;
   }
 
-  async read(ids: readonly number[]): Promise<Float32Array> {
-    try {
-      return await this.#read(ids);
-    } catch (error) {
-      if (error instanceof LocalphiError) throw error;
-      throw (await this.#loss()) ?? new LocalphiError('device', messageOf(error), { cause: error });
-    }
+  async read(ids: readonly number[]): Promise<Logits> {
+    return this.#guarded(this.#read(ids));
   }
 
   rewind(length: number): void {
@@ -224,11 +225,22 @@ class OrtDecoder implements DecoderSession {
     const session = this.#session;
     this.#session = null;
     this.#kv.dispose();
+    this.#logits?.dispose();
     await session?.release();
     this.#gpu?.destroy();
   }
 
-  async #read(ids: readonly number[]): Promise<Float32Array> {
+  /** What the promise gives; a `device` error where it rejects because of the device. */
+  async #guarded<T>(promise: Promise<T>): Promise<T> {
+    try {
+      return await promise;
+    } catch (error) {
+      if (error instanceof LocalphiError || error instanceof RangeError) throw error;
+      throw (await this.#loss()) ?? new LocalphiError('device', messageOf(error), { cause: error });
+    }
+  }
+
+  async #read(ids: readonly number[]): Promise<Logits> {
     const { names } = this.#config;
     const total = this.#kv.length + ids.length;
     const feeds = {
@@ -239,7 +251,26 @@ class OrtDecoder implements DecoderSession {
     const results = await this.#run(feeds, { ...this.#kv.fetches(), [names.logits]: null });
     this.#kv.accept(results, ids.length);
     this.#ids.push(...ids);
-    return lastRow(results[names.logits]);
+    this.#logits?.dispose();
+    this.#logits = results[names.logits] ?? null;
+    return this.#logitsOf(results[names.logits]);
+  }
+
+  #logitsOf(tensor: Tensor | undefined): Logits {
+    const [, positions, size] = tensor?.dims ?? [];
+    if (tensor?.type !== 'float32' || positions === undefined || size === undefined) {
+      throw new LocalphiError('device', `wanted float32 logits, but they are ${tensor?.type}`);
+    }
+    if (tensor.location !== 'gpu-buffer' || !this.#gpu) {
+      return logitsInMemory((tensor.data as Float32Array).subarray((positions - 1) * size));
+    }
+    this.#finder ??= new HeadFinder(this.#gpu, size);
+    const logits = new GpuLogits(this.#finder, tensor.gpuBuffer, positions, size);
+    return {
+      size,
+      all: () => this.#guarded(logits.all()),
+      head: (count, temperature) => this.#guarded<Head>(logits.head(count, temperature)),
+    };
   }
 
   /** The run's results; rejects at once when the device is lost meanwhile. */
@@ -276,15 +307,6 @@ class OrtDecoder implements DecoderSession {
       fail(`the GPU device was lost: ${message}`);
     });
   }
-}
-
-/** The logits (V) of the last position of a (1, T, V) tensor. */
-function lastRow(logits: Tensor | undefined): Float32Array {
-  const vocabulary = logits?.dims.at(-1);
-  if (!(logits?.data instanceof Float32Array) || vocabulary === undefined) {
-    throw new LocalphiError('device', `wanted float32 logits, but they are ${logits?.type}`);
-  }
-  return logits.data.subarray(logits.data.length - vocabulary);
 }
 
 function pastNames({ layers, names }: DecoderConfig): readonly string[] {
