@@ -13,7 +13,7 @@ export async function checkCanary(session: DecoderSession, canary: Canary): Prom
   const ids: number[] = [];
   let next = canary.prompt;
   for (const expected of canary.expected) {
-    const id = await choose(await session.read(next));
+    const id = await choose((await session.read(next)).at(-1)!);
     ids.push(id);
     if (id !== expected) {
       throw wrong(`wanted ${canary.expected.slice(0, ids.length).join()}, got ${ids.join()}`);

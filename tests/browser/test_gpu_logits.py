@@ -32,7 +32,7 @@ FIND = """async ([seed, size, special, positions, count, temperature]) => {
   const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
   const buffer = gpu.createBuffer({ size: rows.byteLength, usage });
   gpu.queue.writeBuffer(buffer, 0, rows);
-  const logits = new GpuLogits(new HeadFinder(gpu, size), buffer, positions, size);
+  const logits = new GpuLogits(new HeadFinder(gpu, size), buffer, positions - 1, size);
   const order = [...row.keys()].sort((a, b) => row[b] - row[a] || a - b);
   const peak = row[order[0]];
   const total = row.reduce((sum, logit) => sum + Math.exp((logit - peak) / temperature), 0);

@@ -8,10 +8,11 @@ import type { DecoderSession } from '../../worker/runtime/session';
 function counting(broken = false): DecoderSession {
   return {
     ids: [],
+    logitsOfAll: false,
     read: (ids) => {
       const logits = new Float32Array(10);
       logits[(ids.at(-1) ?? 0) + 1] = broken ? NaN : 1;
-      return Promise.resolve(logitsInMemory(logits));
+      return Promise.resolve([logitsInMemory(logits)]);
     },
     rewind: () => {},
     dispose: () => Promise.resolve(),

@@ -15,20 +15,21 @@ const VOCABULARY = 10;
 class ScriptedSession implements DecoderSession {
   readonly reads: (readonly number[])[] = [];
   readonly ids: number[] = [];
+  readonly logitsOfAll = false;
   readonly #script: (number | Error)[];
 
   constructor(...script: (number | Error)[]) {
     this.#script = script;
   }
 
-  read(ids: readonly number[]): Promise<Logits> {
+  read(ids: readonly number[]): Promise<readonly Logits[]> {
     this.reads.push(ids);
     this.ids.push(...ids);
     const next = this.#script.shift();
     if (next instanceof Error) return Promise.reject(next);
     const logits = new Float32Array(VOCABULARY);
     logits[next ?? END] = 1;
-    return Promise.resolve(logitsInMemory(logits));
+    return Promise.resolve([logitsInMemory(logits)]);
   }
 
   rewind(length: number): void {
@@ -169,8 +170,61 @@ test('another session goes on where one failed', async () => {
 
 test('logits that are nonsense are the device’s fault', async () => {
   const session = new ScriptedSession();
-  session.read = () => Promise.resolve(logitsInMemory(Float32Array.of(NaN)));
+  session.read = () => Promise.resolve([logitsInMemory(Float32Array.of(NaN))]);
   await expect(generate(session, answerTo([1]), new Log(), unaborted)).rejects.toMatchObject({
     kind: 'device',
   });
+});
+
+/** Says a text over and over, whatever it is asked, and gives the logits of each id it reads. */
+class RepeatingSession implements DecoderSession {
+  readonly reads: (readonly number[])[] = [];
+  readonly ids: number[] = [];
+  readonly logitsOfAll = true;
+  readonly #text: readonly number[];
+  readonly #promptLength: number;
+
+  constructor(text: readonly number[], promptLength: number) {
+    this.#text = text;
+    this.#promptLength = promptLength;
+  }
+
+  read(ids: readonly number[]): Promise<readonly Logits[]> {
+    this.reads.push(ids);
+    const rows = ids.map((id) => {
+      this.ids.push(id);
+      const logits = new Float32Array(VOCABULARY);
+      logits[this.#text[(this.ids.length - this.#promptLength) % this.#text.length]!] = 1;
+      return logitsInMemory(logits);
+    });
+    return Promise.resolve(rows);
+  }
+
+  rewind(length: number): void {
+    this.ids.length = Math.min(length, this.ids.length);
+  }
+
+  dispose(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+test('what repeats is read several ids at once, and stays the same', async () => {
+  const text = [1, 2, 3, 4, 5, 6, 7];
+  const answer = answerTo([8, 8], { maxTokens: 40 });
+  const session = new RepeatingSession(text, 2);
+  expect(await generate(session, answer, new Log(), unaborted)).toBe('length');
+  expect(answer.ids).toEqual(Array.from({ length: 40 }, (_, i) => text[i % 7]));
+  expect(session.reads.length).toBeLessThan(20);
+  expect(session.ids.length).toBeLessThanOrEqual(42);
+});
+
+test('wrong guesses are forgotten, and what follows is as without them', async () => {
+  const text = [1, 2, 3, 4, 1, 2, 3, 5, 1, 2, 3, 6];
+  const answer = answerTo([8], { maxTokens: 60 });
+  const session = new RepeatingSession(text, 1);
+  await generate(session, answer, new Log(), unaborted);
+  expect(answer.ids).toEqual(Array.from({ length: 60 }, (_, i) => text[i % 12]));
+  const read = [...answer.promptIds, ...answer.ids.slice(0, -1)];
+  expect(session.ids.slice(0, read.length)).toEqual(read);
 });

@@ -2,6 +2,7 @@
 import { LocalphiError } from '../../shared/errors';
 import type { EndReason } from '../../shared/protocol';
 import type { Logits } from './logits';
+import { PromptLookup } from './lookup';
 import type { Sampler } from './sampler';
 import type { DecoderSession } from './session';
 import type { StopStrings } from './stops';
@@ -49,13 +50,16 @@ export async function generate(
   { signal }: { signal: AbortSignal },
 ): Promise<EndReason> {
   // 1. Read what there is.
-  let logits = await prefill(session, [...answer.promptIds, ...answer.ids], listener, signal);
+  const known = [...answer.promptIds, ...answer.ids];
+  const logits = await prefill(session, known, listener, signal);
+  if (logits === null) return finish(answer, listener, 'cancelled');
+  const ahead = new ReadingAhead(session, new PromptLookup(known), logits);
   for (;;) {
     // 2. Reasons to end before another token.
-    if (signal.aborted || logits === null) return finish(answer, listener, 'cancelled');
+    if (signal.aborted) return finish(answer, listener, 'cancelled');
     if (answer.ids.length >= answer.maxTokens) return finish(answer, listener, 'length');
     // 3. Choose.
-    const id = await choose(answer.sampler, logits);
+    const id = await choose(answer.sampler, ahead.logits);
     if (answer.endIds.has(id)) return finish(answer, listener, 'stop');
     answer.ids.push(id);
     listener.onToken();
@@ -66,8 +70,46 @@ export async function generate(
     // 5. Read it, unless it was the last.
     if (answer.ids.length < answer.maxTokens) {
       await nextTask();
-      logits = await session.read([id]);
+      await ahead.take(id, answer.maxTokens - answer.ids.length - 1);
     }
+  }
+}
+
+/** The logits of the next id; reads guessed ids together with chosen ones. */
+class ReadingAhead {
+  readonly #session: DecoderSession;
+  readonly #lookup: PromptLookup;
+  /** Logits after the last chosen id, and after each guess. */
+  #rows: readonly Logits[];
+  #guess: readonly number[] = [];
+  /** Guesses that were right so far. */
+  #right = 0;
+
+  constructor(session: DecoderSession, lookup: PromptLookup, logits: Logits) {
+    this.#session = session;
+    this.#lookup = lookup;
+    this.#rows = [logits];
+  }
+
+  get logits(): Logits {
+    return this.#rows[this.#right]!;
+  }
+
+  /** Goes on after the chosen id, which at most `most` others will follow. */
+  async take(id: number, most: number): Promise<void> {
+    this.#lookup.push(id);
+    if (this.#guess[this.#right] === id) {
+      this.#right++; // read already
+      return;
+    }
+    const { length } = this.#guess;
+    if (length > 0) {
+      this.#lookup.score(this.#right, length);
+      this.#session.rewind(this.#session.ids.length - (length - this.#right));
+    }
+    this.#right = 0;
+    this.#guess = this.#session.logitsOfAll ? this.#lookup.guess(most) : [];
+    this.#rows = await this.#session.read([id, ...this.#guess]);
   }
 }
 
@@ -84,7 +126,8 @@ async function prefill(
     listener.onReading(done, ids.length);
     await nextTask();
     if (signal.aborted) return null;
-    logits = await session.read(ids.slice(done, done + CHUNK_TOKENS));
+    const rows = await session.read(ids.slice(done, done + CHUNK_TOKENS));
+    logits = rows.at(-1)!;
   }
   return logits;
 }

@@ -253,14 +253,14 @@ function headOf(found: ArrayBuffer, count: number, temperature: number): Head {
   return { ids: ids.slice(0, size), logits: [...values.subarray(0, size)], total };
 }
 
-/** The logits of the last position of a (1, T, V) buffer on a GPU. */
+/** The logits of one position of a (1, T, V) buffer on a GPU. */
 export class GpuLogits implements Logits {
   readonly #finder: HeadFinder;
   readonly #row: Row;
 
-  constructor(finder: HeadFinder, buffer: GPUBuffer, positions: number, size: number) {
+  constructor(finder: HeadFinder, buffer: GPUBuffer, position: number, size: number) {
     this.#finder = finder;
-    this.#row = { buffer, start: (positions - 1) * size, size };
+    this.#row = { buffer, start: position * size, size };
   }
 
   get size(): number {

@@ -15,10 +15,12 @@ export interface DecoderSession {
   readonly ids: readonly number[];
   /**
    * Read the ids after those read so far.
-   * Returns the logits of the last one, good until the next call.
+   * Returns the logits of each, or of the last one alone; good until the next call.
    * Rejects with a `device` error.
    */
-  read(ids: readonly number[]): Promise<Logits>;
+  read(ids: readonly number[]): Promise<readonly Logits[]>;
+  /** Whether `read` gives the logits of each id; false until that is known. */
+  readonly logitsOfAll: boolean;
   /** Forget all but the first `length` ids; those keep their place in the cache. */
   rewind(length: number): void;
   /** Frees graph and cache. May be called twice. */
@@ -190,6 +192,7 @@ class OrtDecoder implements DecoderSession {
   /** Of the last run; its buffer must live until they are read. */
   #logits: Tensor | null = null;
   #finder: HeadFinder | null = null;
+  #logitsOfAll = false;
   #fault: LocalphiError | null = null;
   #onFault: (fault: LocalphiError) => void = () => {};
 
@@ -212,7 +215,11 @@ class OrtDecoder implements DecoderSession {
     return this.#ids;
   }
 
-  async read(ids: readonly number[]): Promise<Logits> {
+  get logitsOfAll(): boolean {
+    return this.#logitsOfAll;
+  }
+
+  async read(ids: readonly number[]): Promise<readonly Logits[]> {
     return this.#guarded(this.#read(ids));
   }
 
@@ -240,7 +247,7 @@ class OrtDecoder implements DecoderSession {
     }
   }
 
-  async #read(ids: readonly number[]): Promise<Logits> {
+  async #read(ids: readonly number[]): Promise<readonly Logits[]> {
     const { names } = this.#config;
     const total = this.#kv.length + ids.length;
     const feeds = {
@@ -253,19 +260,27 @@ class OrtDecoder implements DecoderSession {
     this.#ids.push(...ids);
     this.#logits?.dispose();
     this.#logits = results[names.logits] ?? null;
-    return this.#logitsOf(results[names.logits]);
+    const rows = this.#rowsOf(results[names.logits]);
+    if (ids.length > 1) this.#logitsOfAll = rows.length === ids.length;
+    return rows;
   }
 
-  #logitsOf(tensor: Tensor | undefined): Logits {
+  /** The logits of each position of a (1, T, V) tensor. */
+  #rowsOf(tensor: Tensor | undefined): readonly Logits[] {
     const [, positions, size] = tensor?.dims ?? [];
     if (tensor?.type !== 'float32' || positions === undefined || size === undefined) {
       throw new LocalphiError('device', `wanted float32 logits, but they are ${tensor?.type}`);
     }
+    return Array.from({ length: positions }, (_, position) => this.#row(tensor, position, size));
+  }
+
+  #row(tensor: Tensor, position: number, size: number): Logits {
     if (tensor.location !== 'gpu-buffer' || !this.#gpu) {
-      return logitsInMemory((tensor.data as Float32Array).subarray((positions - 1) * size));
+      const start = position * size;
+      return logitsInMemory((tensor.data as Float32Array).subarray(start, start + size));
     }
     this.#finder ??= new HeadFinder(this.#gpu, size);
-    const logits = new GpuLogits(this.#finder, tensor.gpuBuffer, positions, size);
+    const logits = new GpuLogits(this.#finder, tensor.gpuBuffer, position, size);
     return {
       size,
       all: () => this.#guarded(logits.all()),
