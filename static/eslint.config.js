@@ -46,7 +46,7 @@ export default tseslint.config(
       ],
     },
   },
-  { files: ['shared/**'], rules: forbid('page', 'worker') },
+  { files: ['shared/**', 'service/**'], rules: forbid('page', 'worker') },
   { files: ['page/**'], rules: forbid('worker') },
   { files: ['worker/**'], ignores: ['worker/runtime/ort.ts'], rules: forbid('page') },
 );

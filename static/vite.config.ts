@@ -2,12 +2,13 @@ import { defineConfig } from 'vitest/config';
 
 import { licences } from './build/licences.ts';
 import { ortFiles } from './build/ort-files.ts';
+import { serviceWorker } from './build/service-worker.ts';
 
 /** Where `npm run dev` finds a running `localphi serve`. */
 const SERVER = 'http://127.0.0.1:8000';
 
 export default defineConfig({
-  plugins: [ortFiles(), licences()],
+  plugins: [ortFiles(), licences(), serviceWorker()],
   oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
   worker: { format: 'es' },
   build: {

@@ -10,6 +10,7 @@ import { exposeDebug } from './debug';
 import { Engine } from './engine';
 import { openHistory } from './history';
 import { LocalBackend } from './local-backend';
+import { keepForOffline } from './offline';
 import { parseLink, preferences, without } from './preferences';
 import { RemoteBackend, fetchModelIds } from './remote-backend';
 import { rootState } from './root-state';
@@ -53,6 +54,7 @@ async function start(root: HTMLElement): Promise<void> {
   showState(root, engine, library);
   render(<App engine={engine} library={library} settings={settings} ui={ui} />, root);
   if (link.question !== null) ask(library, link.question);
+  await keepForOffline(ui);
 }
 
 function startWorker(): Worker {

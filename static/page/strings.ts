@@ -101,6 +101,8 @@ export const strings = {
   examplesLabel: 'Questions to start with',
   newChat: 'New chat',
   undo: 'Undo',
+  newVersion: 'A new version of localphi is here.',
+  reload: 'Reload',
   close: 'Close',
   done: 'Done',
   cancel: 'Cancel',

@@ -45,7 +45,7 @@ def browser(playwright: Playwright, browser_path: Path) -> Iterator[Browser]:
 
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context(viewport={"width": 1100, "height": 760})
+    context = browser.new_context(viewport={"width": 1100, "height": 760}, service_workers="block")
     yield context
     context.close()
 

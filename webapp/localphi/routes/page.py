@@ -16,6 +16,7 @@ _MEDIA_TYPES = {
     ".svg": "image/svg+xml",
     ".png": "image/png",
     ".json": "application/json",
+    ".webmanifest": "application/manifest+json",
     ".txt": "text/plain",
 }
 _FOREVER_S = 365 * 24 * 3600
