@@ -53,6 +53,10 @@ class Transcript:
         self._count()
         self.end = "stop"
 
+    def cut(self) -> None:
+        """There is no room for another token."""
+        self.end = "length"
+
     def finish(self, cached: int) -> list[Event]:
         """The last events. cached: tokens of the prompt that were not computed for this answer."""
         assert self.end is not None, "the answer goes on"

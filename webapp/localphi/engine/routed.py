@@ -1,0 +1,84 @@
+"""A model's two backends behind one: paged for what it can do, generator for the rest.
+
+What decides is what the request asks for, never how busy the model is: the same request is always answered by
+the same backend, and with the same seed by the same tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from localphi.chat import ChatRequest
+from localphi.engine.base import Admitted, Event, Question, Reply
+from localphi.engine.generator import GeneratorBackend
+from localphi.engine.intake import Intake, Prepared
+from localphi.engine.paged import PagedBackend
+
+
+class RoutedBackend:
+    """make_generator: loads the generator backend; called when a request needs it, for it takes memory.
+
+    context_length: tokens of the longest sequence, which the generator backend can hold.
+    """
+
+    def __init__(
+        self,
+        paged: PagedBackend,
+        make_generator: Callable[[], GeneratorBackend],
+        intake: Intake,
+        context_length: int,
+    ) -> None:
+        self._paged = paged
+        self._make_generator = make_generator
+        self._intake = intake
+        self._context_length = context_length
+        self._generator: GeneratorBackend | None = None
+        self._generators_turn = False
+
+    @property
+    def busy(self) -> bool:
+        return any(backend.busy for backend in self._backends())
+
+    @property
+    def active(self) -> int:
+        return sum(backend.active for backend in self._backends())
+
+    def submit(self, request_id: int, request: ChatRequest) -> Admitted:
+        prepared = self._intake.prepare(request)
+        if self._for_paged(prepared):
+            return self._paged.take(request_id, prepared)
+        if self._generator is None:
+            self._generator = self._make_generator()
+        return self._generator.take(request_id, prepared)
+
+    def _for_paged(self, prepared: Prepared) -> bool:
+        wanted = len(prepared.ids) + (prepared.request.max_tokens or 1)
+        fits = min(wanted, self._context_length) <= self._paged.context_length
+        return fits and not needs_logits(prepared.request)
+
+    def step(self) -> Sequence[tuple[int, Event]]:
+        """A step of either in turn, where both have work."""
+        backends = [backend for backend in self._backends() if backend.busy]
+        self._generators_turn = not self._generators_turn
+        return backends[-1 if self._generators_turn else 0].step()
+
+    def cancel(self, request_id: int) -> None:
+        for backend in self._backends():
+            backend.cancel(request_id)
+
+    def reply(self, question: Question) -> Reply:
+        return self._intake.reply(question)
+
+    def _backends(self) -> list[PagedBackend | GeneratorBackend]:
+        return [self._paged] if self._generator is None else [self._paged, self._generator]
+
+
+def needs_logits(request: ChatRequest) -> bool:
+    """Whether the answer wants what GenAI's engine, which shows no logits, cannot do."""
+    sampling = request.sampling
+    return (
+        request.top_logprobs is not None
+        or bool(sampling.logit_bias)
+        or (sampling.presence_penalty, sampling.frequency_penalty) != (0.0, 0.0)
+        or (sampling.min_p > 0 and sampling.temperature > 0)
+    )
