@@ -8,12 +8,13 @@ from localphi.models.manifest import PagedGraph
 
 # genai_config.json names the tensors that both graphs have; these are the paged graph's own. The engine puts
 # the new tokens of all conversations in one row, and tells here where each begins in it, how many of its
-# tokens the cache has, and which blocks of the cache are its.
+# tokens the cache has, which blocks of the cache are its, and of which tokens it wants logits.
 PAGED_INPUTS = (
     "cumulative_sequence_lengths",
     "past_sequence_lengths",
     "block_table",
     "attention_metadata",
+    "logits_indices",
 )
 
 
