@@ -358,6 +358,38 @@ def test_an_answer_that_breaks_the_engine_twice_is_given_up(model: Model) -> Non
     assert _run(backend, _ask("one"))[0].ids
 
 
+@pytest.mark.parametrize("kind", ["paged", "generator"])
+@pytest.mark.parametrize(
+    "request_",
+    [
+        _ask("again"),
+        _ask("again", stop=("q",)),
+        _ask("drawn", sampling=Sampling(temperature=1.0, seed=9)),
+        _ask("penalty", sampling=Sampling(repetition_penalty=1.4)),
+        _ask("object", answer_format=JsonFormat('{"enum": ["one of these", "one of those"]}'), max_tokens=60),
+        _ask("weather", tools=(TOOL,), tool_choice="required", max_tokens=300),
+    ],
+    ids=lambda request: request.messages[0].content,
+)
+def test_an_answer_from_another_worker_is_told_again_and_goes_on(
+    request: pytest.FixtureRequest, request_: ChatRequest, kind: str
+) -> None:
+    backend: Backend = request.getfixturevalue(kind)
+    (whole,) = _run(backend, request_)
+    for count in (1, len(whole.ids) // 2, len(whole.ids)):
+        backend.submit(0, request_, whole.ids[:count])
+        assert _answered(_events(backend, 1)[0]) == whole
+
+
+def test_what_was_drawn_without_a_seed_is_kept(paged: PagedBackend) -> None:
+    request = _ask("draw", sampling=Sampling(temperature=1.5))
+    (drawn,) = _run(paged, request)
+    paged.submit(0, request, drawn.ids[:9])
+    again = _answered(_events(paged, 1)[0])
+    assert again.ids[:9] == drawn.ids[:9]
+    assert isinstance(again.end, Finished)
+
+
 def _break(backend: PagedBackend) -> None:
     class Broken:
         create_request = backend._engine.create_request

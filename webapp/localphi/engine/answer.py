@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 
 from localphi.chat import AnswerLogprob, ChatRequest, TokenLogprob
 from localphi.engine.base import Event
 from localphi.engine.kvcache import KvCache, Setup
 from localphi.engine.sampler import Logits, Sampler, log_probabilities
 from localphi.engine.transcript import Transcript
+from localphi.errors import EngineFailed
 
 PREFILL_CHUNK = 256
+_NEVER = -1e30  # a logit: finite, for -inf divided by a temperature is no number
 
 TokenBytes = Callable[[int], bytes]
 
 
 class RunningAnswer:
-    """Waits until start() gives it a KV cache; then step() until an event is Finished.
+    """Waits until start() gives it a KV cache, of the given size; then step() until an event is Finished.
 
     The token is chosen here, so that one kind of cache serves every request. Two cases are GenAI's: where the
     most likely token is all that is wanted, because it is a little faster; and where a grammar holds the
     answer, because only GenAI knows what it allows. Penalties and bias then change the logits before.
+
+    resume: tokens that the answer has already, from another worker. They are read like the prompt; but a
+    grammar must be led through them, each forced upon GenAI, whose random numbers so go on where they were.
     """
 
     def __init__(
@@ -31,9 +37,13 @@ class RunningAnswer:
         setup: Setup,
         transcript: Transcript,
         token_bytes: TokenBytes,
+        resume: Sequence[int] = (),
     ) -> None:
-        self.ids = ids
         self.setup = setup
+        self._forced = deque(resume if setup.grammar else ())
+        self._resumed = () if setup.grammar else tuple(resume)
+        self.ids = [*ids, *self._resumed]
+        self.size = len(ids) + transcript.max_tokens
         self._transcript = transcript
         self._adjusts = request.sampling.adjusts
         self._sampler = Sampler(request.sampling, ids)
@@ -45,11 +55,6 @@ class RunningAnswer:
         self._cached = 0
         self._begun = False
         self._chosen: int | None = None  # by us, and not yet in the cache
-
-    @property
-    def size(self) -> int:
-        """Tokens its KV cache must have room for."""
-        return len(self.ids) + self._transcript.max_tokens
 
     @property
     def cache(self) -> KvCache:
@@ -66,15 +71,28 @@ class RunningAnswer:
         if not self._begun:
             self._begun = True
             self.cache.rewind(self._cached)
+            if self._resumed:
+                return self._tell_again()
         if len(self.cache.ids) < len(self.ids):
             self.cache.read(self.ids, PREFILL_CHUNK)
             return []
         return self._decode()
 
+    def _tell_again(self) -> list[Event]:
+        for token in self._resumed:
+            self._sampler.skip()
+            self._sampler.push(token)
+        return self._finished(self._transcript.push_again(self._resumed))
+
     def _decode(self) -> list[Event]:
+        if self._forced:
+            return self._finished(self._transcript.push_again([self._force(self._forced.popleft())]))
         token, logits = self._by_genai() if self.setup.grammar or self._plain else self._by_us()
         self._sampler.push(token)
-        events = self._transcript.push(token, self._logprobs(token, logits))
+        return self._finished(self._transcript.push(token, self._logprobs(token, logits)))
+
+    def _finished(self, events: list[Event]) -> list[Event]:
+        """These, and the last ones where the answer is over."""
         return events if self._transcript.end is None else [*events, *self._transcript.finish(self._cached)]
 
     def _by_us(self) -> tuple[int, Logits | None]:
@@ -91,6 +109,15 @@ class RunningAnswer:
             return self.cache.generate(), None
         logits = self.cache.logits()
         return self.cache.generate(self._sampler.adjusted(logits) if self._adjusts else None), logits
+
+    def _force(self, token: int) -> int:
+        logits = self.cache.logits()
+        logits[:] = _NEVER
+        logits[token] = 0
+        if self.cache.generate(logits) != token:
+            raise EngineFailed("the grammar of the answer does not allow what it has already")
+        self._sampler.push(token)
+        return token
 
     def _logprobs(self, token: int, logits: Logits | None) -> tuple[AnswerLogprob, ...]:
         if self._top_logprobs is None or logits is None:

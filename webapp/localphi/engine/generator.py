@@ -67,10 +67,10 @@ class GeneratorBackend:
     def active(self) -> int:
         return len(self._active)
 
-    def submit(self, request_id: int, request: ChatRequest) -> Admitted:
-        return self.take(request_id, self._intake.prepare(request))
+    def submit(self, request_id: int, request: ChatRequest, resume: Sequence[int] = ()) -> Admitted:
+        return self.take(request_id, self._intake.prepare(request), resume)
 
-    def take(self, request_id: int, prepared: Prepared) -> Admitted:
+    def take(self, request_id: int, prepared: Prepared, resume: Sequence[int] = ()) -> Admitted:
         """Queue a request. Raises ContextLengthExceeded, or InvalidRequest for a grammar GenAI refuses."""
         self._intake.check(prepared, self._compile)
         room = self._room(len(prepared.ids), prepared.grammar)
@@ -82,6 +82,7 @@ class GeneratorBackend:
             setup=_setup(prepared.grammar, prepared.request.sampling),
             transcript=self._intake.transcript(prepared, room),
             token_bytes=self._intake.tokenizer.token_bytes,
+            resume=resume,
         )
         self._waiting.append((request_id, answer))
         return Admitted(len(prepared.ids))

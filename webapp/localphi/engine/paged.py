@@ -81,10 +81,10 @@ class PagedBackend:
     def active(self) -> int:
         return len(self._active)
 
-    def submit(self, request_id: int, request: ChatRequest) -> Admitted:
-        return self.take(request_id, self._intake.prepare(request))
+    def submit(self, request_id: int, request: ChatRequest, resume: Sequence[int] = ()) -> Admitted:
+        return self.take(request_id, self._intake.prepare(request), resume)
 
-    def take(self, request_id: int, prepared: Prepared) -> Admitted:
+    def take(self, request_id: int, prepared: Prepared, resume: Sequence[int] = ()) -> Admitted:
         """Queue a request. Raises ContextLengthExceeded, or InvalidRequest for a grammar GenAI refuses."""
         self._intake.check(prepared, self._compile)
         room = self.context_length - len(prepared.ids)
@@ -94,7 +94,7 @@ class PagedBackend:
         sampling = replace(sampling, top_k=genai_top_k(sampling, self._intake.vocabulary))
         prepared = replace(prepared, request=replace(prepared.request, sampling=sampling))
         transcript = self._intake.transcript(prepared, room)
-        self._waiting.append(Turn(next(self._numbers), request_id, prepared, transcript))
+        self._waiting.append(Turn(next(self._numbers), request_id, prepared, transcript, resume))
         return Admitted(len(prepared.ids))
 
     def _compile(self, grammar: str) -> None:
@@ -129,24 +129,31 @@ class PagedBackend:
             events = turn.hear(event)
         except Exception as error:  # of this answer alone: the engine has done its work
             events = [Failed(_failure(error))]
+        return self._sorted_out(turn, events)
+
+    def _sorted_out(self, turn: Turn, events: list[Event]) -> list[_Tagged]:
+        """The events with their request. An answer that is over gives back what it has."""
         if events and isinstance(events[-1], Finished | Failed):
             self._remove(turn)
         return [(turn.request_id, event) for event in events]
 
     def _admit(self) -> list[_Tagged]:
         """Begin those that wait, in order, as long as there is room for them."""
-        failed: list[_Tagged] = []
+        events: list[_Tagged] = []
         while self._waiting and len(self._active) < self._max_active:
             turn = self._waiting[0]
             if not self._pool.promise(turn.number, turn.wanted):
                 break
             self._active.append(self._waiting.pop(0))
-            try:
-                turn.begin(self._engine)
-            except Exception as error:  # of this answer alone: it was never run
-                self._remove(turn)
-                failed.append((turn.request_id, Failed(_failure(error))))
-        return failed
+            events += self._first_events(turn)
+        return events
+
+    def _first_events(self, turn: Turn) -> list[_Tagged]:
+        try:
+            events = turn.begin(self._engine)
+        except Exception as error:  # of this answer alone: it was never run
+            events = [Failed(_failure(error))]
+        return self._sorted_out(turn, events)
 
     def _grow(self) -> None:
         """Promise more to the answers that have used what they were promised.

@@ -43,13 +43,13 @@ class RoutedBackend:
     def active(self) -> int:
         return sum(backend.active for backend in self._backends())
 
-    def submit(self, request_id: int, request: ChatRequest) -> Admitted:
+    def submit(self, request_id: int, request: ChatRequest, resume: Sequence[int] = ()) -> Admitted:
         prepared = self._intake.prepare(request)
         if self._for_paged(prepared):
-            return self._paged.take(request_id, prepared)
+            return self._paged.take(request_id, prepared, resume)
         if self._generator is None:
             self._generator = self._make_generator()
-        return self._generator.take(request_id, prepared)
+        return self._generator.take(request_id, prepared, resume)
 
     def _for_paged(self, prepared: Prepared) -> bool:
         wanted = len(prepared.ids) + (prepared.request.max_tokens or 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from localphi.chat import AnswerLogprob, ChatRequest, Chunk, Finished, FinishReason, Usage
 from localphi.engine.base import Event
@@ -34,6 +34,7 @@ class Transcript:
         self._stops = StopMatcher(request.stop)
         self._end_ids = end_ids
         self._first_s = self._last_s = 0.0
+        self._measures = True
 
     def push(self, token: int, logprobs: tuple[AnswerLogprob, ...] = ()) -> list[Event]:
         """What this token adds to the answer."""
@@ -46,6 +47,15 @@ class Transcript:
             self.end = "stop"
         elif self.produced == self.max_tokens:
             self.end = "length"
+        return events
+
+    def push_again(self, tokens: Iterable[int]) -> list[Event]:
+        """What tokens add that the answer has from an earlier worker; they may be all of it."""
+        self._measures = False
+        events: list[Event] = []
+        for token in tokens:
+            if self.end is None:
+                events += self.push(token)
         return events
 
     def push_end(self) -> None:
@@ -63,7 +73,8 @@ class Transcript:
         last = [] if self._stops.matched else self._events(self._reader.finish())
         last.append(Chunk(self._stops.flush(), ()))
         reason: FinishReason = "tool_calls" if self.end == "stop" and self._reader.calls else self.end
-        usage = Usage(self._prompt_tokens, self.produced, self._last_s - self._first_s, cached)
+        decode_s = self._last_s - self._first_s if self._measures else 0.0
+        usage = Usage(self._prompt_tokens, self.produced, decode_s, min(cached, self._prompt_tokens))
         return [*(event for event in last if event != Chunk("", ())), Finished(reason, usage)]
 
     def _count(self) -> None:

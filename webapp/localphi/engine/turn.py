@@ -1,14 +1,15 @@
 """One answer in GenAI's engine: begun, heard token by token, and begun again where it was interrupted.
 
 An interrupted answer goes on with exactly the tokens it would have had. A greedy one without a grammar is
-begun again with its tokens behind the prompt; most of them are still in the engine's prefix cache. Random
-numbers and grammars begin with a turn, so that other answers are begun from their prompt, and what was said
-before is heard again in silence.
+begun again with its tokens behind the prompt; most of them are still in the engine's prefix cache. Grammars
+and the random numbers of a seed begin with a turn, so that other answers are begun from their prompt, and
+what was said before is heard again in silence.
 """
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,16 +27,29 @@ _COLDEST = 1e-3  # GenAI reads less as 0; the most likely token has all of the p
 
 
 class Turn:
-    """number: of its arrival. begin() before hear(); stop() ends what the engine has of it, at any time."""
+    """number: of its arrival. begin() before hear(); stop() ends what the engine has of it, at any time.
 
-    def __init__(self, number: int, request_id: int, prepared: Prepared, transcript: Transcript) -> None:
+    resume: tokens that the answer has already, from another worker. They are told again.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        request_id: int,
+        prepared: Prepared,
+        transcript: Transcript,
+        resume: Sequence[int] = (),
+    ) -> None:
         self.number = number
         self.request_id = request_id
         self.restarts = 0  # after failures of the engine
         self.handle: Any = None
         self._prepared = prepared
         self._transcript = transcript
-        self._sampling = _seeded(prepared.request.sampling)
+        self._sampling = _sampling(prepared)
+        drawn = self._sampling.temperature > 0 and self._sampling.seed is not None
+        self._appends = prepared.grammar is None and not drawn
+        self._resume = list(resume) if self._appends else []  # what is drawn again is told by itself
         self._said: list[int] = []
         self._heard = 0  # of what was said, in the turn at work
         self._turn_id: int | None = None
@@ -54,18 +68,23 @@ class Turn:
     @property
     def tokens(self) -> int:
         """Of prompt and answer, so far."""
-        return len(self._prepared.ids) + len(self._said)
+        return len(self._prepared.ids) + len(self._said) + len(self._resume)
 
-    def begin(self, engine: Any) -> None:
-        """Queue it in the engine. Raises what GenAI says about it."""
-        appends = self._prepared.grammar is None and self._sampling.temperature == 0
-        before = self._said if appends else []
+    def begin(self, engine: Any) -> list[Event]:
+        """Queue it in the engine, and tell what it has already. Raises what GenAI says about it."""
+        events = self._transcript.push_again(self._resume) if self._resume else []
+        self._said += self._resume
+        self._resume = []
+        if self._transcript.end is not None:
+            return [*events, *self._transcript.finish(0)]
+        before = self._said if self._appends else []
         self._heard = len(before)
         self.handle = engine.create_request()
         options = turn_options(self.handle, self._sampling, self._prepared.grammar)
         options.set_max_generated_tokens(self._transcript.max_tokens - len(before))
         ids = np.asarray([*self._prepared.ids, *before], np.int32)
         self._turn_id = self.handle.begin_turn(ids, options)
+        return events
 
     def hear(self, event: Any) -> list[Event]:
         """What an engine's event adds to the answer; the last of these is Finished when it is over."""
@@ -79,8 +98,7 @@ class Turn:
             return events
         if self._transcript.end is None:
             self._end(event.finish_reason)
-        cached = min(event.usage.cached_prompt_tokens, len(self._prepared.ids))
-        return [*events, *self._transcript.finish(cached)]
+        return [*events, *self._transcript.finish(event.usage.cached_prompt_tokens)]
 
     def stop(self) -> None:
         """Give back what the engine holds for it. May be called twice."""
@@ -128,9 +146,10 @@ def turn_options(handle: Any, sampling: Sampling, grammar: str | None) -> Any:
     return options
 
 
-def _seeded(sampling: Sampling) -> Sampling:
-    """With a seed wherever there is chance, so that the same can be said again."""
+def _sampling(prepared: Prepared) -> Sampling:
+    """With a seed where a grammar and chance come together, so that the same can be said again."""
+    sampling = prepared.request.sampling
     if sampling.temperature == 0 or sampling.top_k == 1:
         return replace(sampling, temperature=0.0)
-    seed = secrets.randbits(31) if sampling.seed is None else sampling.seed
+    seed = secrets.randbits(31) if sampling.seed is None and prepared.grammar else sampling.seed
     return replace(sampling, temperature=max(sampling.temperature, _COLDEST), seed=seed)
