@@ -140,6 +140,33 @@ def test_both_share_the_memory_that_caches_may_take(folder: Path) -> None:
     assert caught.value.context_length == 1000 - 500 // 16 * 16
 
 
+@pytest.mark.parametrize(
+    "sampling",
+    [Sampling(), Sampling(temperature=1.0, top_p=0.9, seed=2), Sampling(repetition_penalty=1.2)],
+    ids=str,
+)
+def test_an_answer_that_outgrows_the_paged_graph_goes_on(tmp_path: Path, sampling: Sampling) -> None:
+    manifest = paged_phi(tmp_path, PHI_4, bias={"<|end|>": -99, "<|endoftext|>": -99}, longest=64)
+    budget = 700 * manifest.variants["server-cpu"].kv_bytes_per_token
+    backend, generator = _load(tmp_path, budget=budget), _load(tmp_path, "generator", budget=budget)
+    request = ChatRequest((Message("user", "how long?"),), sampling=sampling)
+    (events,) = _run(backend, request)
+    ids, end = _ids(events), events[-1]
+    assert isinstance(end, Finished)
+    room = 700 - 350 // 16 * 16 - end.usage.prompt_tokens
+    assert (end.reason, len(ids), end.usage.completion_tokens) == ("length", room, room)
+    if sampling.temperature == 0:
+        assert ids == _ids(_run(generator, request)[0])[:room]
+    for count in (5, 100):  # before and after it went over
+        backend.submit(0, request, ids[:count])
+        again: list[Event] = []
+        while backend.busy:
+            again += [event for _, event in backend.step()]
+        assert _ids(again) == ids
+    (bounded,) = _run(backend, replace(request, max_tokens=40))
+    assert _ids(bounded) == ids[:40]
+
+
 def test_a_model_without_a_paged_graph_is_the_generators(tmp_path: Path) -> None:
     tiny_phi(tmp_path, PHI_4)
     assert isinstance(_load(tmp_path), GeneratorBackend)
@@ -221,9 +248,7 @@ def test_the_demos_guided_answers_are_those_of_the_generator(
     demo: RoutedBackend, options: dict[str, Any]
 ) -> None:
     generator = _load(DEMO, "generator")
-    request = ChatRequest(
-        (Message("user", "What time is it? I have 7."),), max_tokens=60, **options
-    )
+    request = ChatRequest((Message("user", "What time is it? I have 7."),), max_tokens=60, **options)
     (left,), (right,) = _run(demo, request), _run(generator, request)
     assert _ids(left) == _ids(right)
     assert left[-1] == right[-1]

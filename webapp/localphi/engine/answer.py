@@ -27,6 +27,7 @@ class RunningAnswer:
 
     resume: tokens that the answer has already, from another worker. They are read like the prompt; but a
     grammar must be led through them, each forced upon GenAI, whose random numbers so go on where they were.
+    said: tokens before those, which have been told already. There are none where a grammar holds the answer.
     """
 
     def __init__(
@@ -38,11 +39,13 @@ class RunningAnswer:
         transcript: Transcript,
         token_bytes: TokenBytes,
         resume: Sequence[int] = (),
+        said: Sequence[int] = (),
     ) -> None:
         self.setup = setup
         self._forced = deque(resume if setup.grammar else ())
+        self._said = tuple(said)
         self._resumed = () if setup.grammar else tuple(resume)
-        self.ids = [*ids, *self._resumed]
+        self.ids = [*ids, *self._said, *self._resumed]
         self.size = len(ids) + transcript.max_tokens
         self._transcript = transcript
         self._adjusts = request.sampling.adjusts
@@ -71,7 +74,7 @@ class RunningAnswer:
         if not self._begun:
             self._begun = True
             self.cache.rewind(self._cached)
-            if self._resumed:
+            if self._said or self._resumed:
                 return self._tell_again()
         if len(self.cache.ids) < len(self.ids):
             self.cache.read(self.ids, PREFILL_CHUNK)
@@ -79,7 +82,7 @@ class RunningAnswer:
         return self._decode()
 
     def _tell_again(self) -> list[Event]:
-        for token in self._resumed:
+        for token in self._said + self._resumed:
             self._sampler.skip()
             self._sampler.push(token)
         return self._finished(self._transcript.push_again(self._resumed))

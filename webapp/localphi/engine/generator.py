@@ -17,7 +17,7 @@ import onnxruntime_genai as og
 from localphi.chat import ChatRequest, Finished, Sampling
 from localphi.engine.answer import RunningAnswer
 from localphi.engine.base import Admitted, Event, Failed, Question, Reply
-from localphi.engine.intake import Intake, Prepared
+from localphi.engine.intake import Intake, Prepared, Unfinished
 from localphi.engine.kvcache import KvCaches, Setup
 from localphi.errors import ContextLengthExceeded, EngineFailed
 from localphi.models.manifest import Manifest
@@ -76,16 +76,28 @@ class GeneratorBackend:
         room = self._room(len(prepared.ids), prepared.grammar)
         if room < 1:
             raise ContextLengthExceeded(len(prepared.ids), self._context_length)
+        transcript = self._intake.transcript(prepared, room)
+        self._queue(request_id, Unfinished(prepared, transcript, [], list(resume)))
+        return Admitted(len(prepared.ids))
+
+    def go_on(self, request_id: int, unfinished: Unfinished) -> None:
+        """Queue an answer that another backend had no room for. It may become as long as the context."""
+        prepared = unfinished.prepared
+        unfinished.transcript.go_on(self._room(len(prepared.ids), prepared.grammar))
+        self._queue(request_id, unfinished)
+
+    def _queue(self, request_id: int, unfinished: Unfinished) -> None:
+        prepared = unfinished.prepared
         answer = RunningAnswer(
             prepared.ids,
             request=prepared.request,
             setup=_setup(prepared.grammar, prepared.request.sampling),
-            transcript=self._intake.transcript(prepared, room),
+            transcript=unfinished.transcript,
             token_bytes=self._intake.tokenizer.token_bytes,
-            resume=resume,
+            resume=unfinished.resume,
+            said=unfinished.said,
         )
         self._waiting.append((request_id, answer))
-        return Admitted(len(prepared.ids))
 
     def _room(self, prompt_tokens: int, grammar: str | None) -> int:
         """How many tokens an answer may have.

@@ -35,6 +35,19 @@ class Prepared:
     grammar: str | None
 
 
+@dataclass(frozen=True)
+class Unfinished:
+    """An answer for another backend to go on with.
+
+    said: its tokens so far. resume: more of them, from an earlier worker, that are still to be told again.
+    """
+
+    prepared: Prepared
+    transcript: Transcript
+    said: list[int]
+    resume: list[int]
+
+
 class Intake:
     """The model's tokenizer, and what else must be known to read requests and answers. Loads no weights.
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from localphi.chat import ChatRequest, Finished
 from localphi.engine.admission import BlockPool
 from localphi.engine.base import Admitted, Event, Failed, Question, Reply
 from localphi.engine.generator import genai_top_k
-from localphi.engine.intake import Intake, Prepared
+from localphi.engine.intake import Intake, Prepared, Unfinished
+from localphi.engine.transcript import Transcript
 from localphi.engine.turn import Turn, turn_options
 from localphi.errors import ContextLengthExceeded, EngineFailed, LocalphiError
 from localphi.models.manifest import Manifest, PagedGraph
@@ -38,6 +39,7 @@ class PagedBackend:
     """Serves `max_active` answers at a time, the others wait in order.
 
     pool_blocks: of the KV pool, from `pool_blocks`; GenAI allocates all of it now. Bounds the context, too.
+    on_outgrown: takes answers that nothing bounds but the context, when they have filled it.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class PagedBackend:
         self._waiting: list[Turn] = []  # in order of arrival
         self._active: list[Turn] = []
         self._stuck = 0
+        self.on_outgrown: Callable[[int, Unfinished], None] | None = None
         self._engine: Any = None
         self._buffer: Any = None
         self._make_engine()
@@ -94,8 +97,14 @@ class PagedBackend:
         sampling = replace(sampling, top_k=genai_top_k(sampling, self._intake.vocabulary))
         prepared = replace(prepared, request=replace(prepared.request, sampling=sampling))
         transcript = self._intake.transcript(prepared, room)
-        self._waiting.append(Turn(next(self._numbers), request_id, prepared, transcript, resume))
+        self._waiting.append(self._turn(request_id, prepared, transcript, resume))
         return Admitted(len(prepared.ids))
+
+    def _turn(
+        self, request_id: int, prepared: Prepared, transcript: Transcript, resume: Sequence[int]
+    ) -> Turn:
+        goes_on = self.on_outgrown is not None
+        return Turn(next(self._numbers), request_id, prepared, transcript, resume=resume, goes_on=goes_on)
 
     def _compile(self, grammar: str) -> None:
         """GenAI compiles it where a turn begins; this one ends before it is run."""
@@ -135,6 +144,9 @@ class PagedBackend:
         """The events with their request. An answer that is over gives back what it has."""
         if events and isinstance(events[-1], Finished | Failed):
             self._remove(turn)
+        elif turn.outgrown and self.on_outgrown:
+            self._remove(turn)
+            self.on_outgrown(turn.request_id, turn.unfinished)
         return [(turn.request_id, event) for event in events]
 
     def _admit(self) -> list[_Tagged]:

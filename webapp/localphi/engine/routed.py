@@ -1,7 +1,8 @@
 """A model's two backends behind one: paged for what it can do, generator for the rest.
 
-What decides is what the request asks for, never how busy the model is: the same request is always answered by
-the same backend, and with the same seed by the same tokens.
+What decides is what the request asks for, never how busy the model is: the same request is always answered
+by the same backend, and with the same seed by the same tokens. An answer that outgrows the paged graph goes
+on in the generator backend, which reads all of it again.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Sequence
 from localphi.chat import ChatRequest
 from localphi.engine.base import Admitted, Event, Question, Reply
 from localphi.engine.generator import GeneratorBackend
-from localphi.engine.intake import Intake, Prepared
+from localphi.engine.intake import Intake, Prepared, Unfinished
 from localphi.engine.paged import PagedBackend
 
 
@@ -34,6 +35,8 @@ class RoutedBackend:
         self._context_length = context_length
         self._generator: GeneratorBackend | None = None
         self._generators_turn = False
+        if context_length > paged.context_length:
+            paged.on_outgrown = self._go_on
 
     @property
     def busy(self) -> bool:
@@ -47,9 +50,15 @@ class RoutedBackend:
         prepared = self._intake.prepare(request)
         if self._for_paged(prepared):
             return self._paged.take(request_id, prepared, resume)
+        return self._loaded_generator().take(request_id, prepared, resume)
+
+    def _go_on(self, request_id: int, unfinished: Unfinished) -> None:
+        self._loaded_generator().go_on(request_id, unfinished)
+
+    def _loaded_generator(self) -> GeneratorBackend:
         if self._generator is None:
             self._generator = self._make_generator()
-        return self._generator.take(request_id, prepared, resume)
+        return self._generator
 
     def _for_paged(self, prepared: Prepared) -> bool:
         wanted = len(prepared.ids) + (prepared.request.max_tokens or 1)

@@ -58,6 +58,11 @@ class Transcript:
                 events += self.push(token)
         return events
 
+    def go_on(self, max_tokens: int) -> None:
+        """There is room after all: for so many tokens in all."""
+        self.max_tokens = max_tokens
+        self.end = None
+
     def push_end(self) -> None:
         """The model has chosen a token that ends the answer, and which one was not told."""
         self._count()

@@ -18,7 +18,7 @@ import onnxruntime_genai as og
 
 from localphi.chat import Sampling
 from localphi.engine.base import Event
-from localphi.engine.intake import Prepared
+from localphi.engine.intake import Prepared, Unfinished
 from localphi.engine.transcript import Transcript
 from localphi.errors import EngineFailed
 
@@ -30,6 +30,7 @@ class Turn:
     """number: of its arrival. begin() before hear(); stop() ends what the engine has of it, at any time.
 
     resume: tokens that the answer has already, from another worker. They are told again.
+    goes_on: where there is no room for more of it here, it is not finished but `outgrown`.
     """
 
     def __init__(
@@ -38,7 +39,9 @@ class Turn:
         request_id: int,
         prepared: Prepared,
         transcript: Transcript,
+        *,
         resume: Sequence[int] = (),
+        goes_on: bool = False,
     ) -> None:
         self.number = number
         self.request_id = request_id
@@ -50,6 +53,7 @@ class Turn:
         drawn = self._sampling.temperature > 0 and self._sampling.seed is not None
         self._appends = prepared.grammar is None and not drawn
         self._resume = list(resume) if self._appends else []  # what is drawn again is told by itself
+        self._goes_on = goes_on and prepared.request.max_tokens is None and prepared.grammar is None
         self._said: list[int] = []
         self._heard = 0  # of what was said, in the turn at work
         self._turn_id: int | None = None
@@ -70,13 +74,20 @@ class Turn:
         """Of prompt and answer, so far."""
         return len(self._prepared.ids) + len(self._said) + len(self._resume)
 
+    @property
+    def outgrown(self) -> bool:
+        return self._goes_on and self._transcript.end == "length"
+
+    @property
+    def unfinished(self) -> Unfinished:
+        """What another backend needs to go on with it."""
+        return Unfinished(self._prepared, self._transcript, self._said, self._resume)
+
     def begin(self, engine: Any) -> list[Event]:
         """Queue it in the engine, and tell what it has already. Raises what GenAI says about it."""
-        events = self._transcript.push_again(self._resume) if self._resume else []
-        self._said += self._resume
-        self._resume = []
+        events = self._tell_again()
         if self._transcript.end is not None:
-            return [*events, *self._transcript.finish(0)]
+            return self._ended(events, 0)
         before = self._said if self._appends else []
         self._heard = len(before)
         self.handle = engine.create_request()
@@ -98,13 +109,25 @@ class Turn:
             return events
         if self._transcript.end is None:
             self._end(event.finish_reason)
-        return [*events, *self._transcript.finish(event.usage.cached_prompt_tokens)]
+        return self._ended(events, event.usage.cached_prompt_tokens)
 
     def stop(self) -> None:
         """Give back what the engine holds for it. May be called twice."""
         if self.handle is not None:
             self.handle.close()
             self.handle = None
+
+    def _tell_again(self) -> list[Event]:
+        if not self._resume:
+            return []
+        events = self._transcript.push_again(self._resume)
+        told = self._transcript.produced - len(self._said)
+        self._said += self._resume[:told]
+        del self._resume[:told]
+        return events
+
+    def _ended(self, events: list[Event], cached: int) -> list[Event]:
+        return events if self.outgrown else [*events, *self._transcript.finish(cached)]
 
     def _hear(self, token: int) -> list[Event]:
         if self._transcript.end is not None:
