@@ -73,7 +73,7 @@ class Settings:
     backend: BackendName = "auto"
     threads: int = field(default_factory=available_threads)
     max_requests: int = 32
-    max_active: int = 4
+    max_active: int = 8
     kv_budget_bytes: int = 4 * 1024**3
     page_dir: Path = field(default_factory=default_page_dir)
 
