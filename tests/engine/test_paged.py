@@ -34,7 +34,7 @@ disable_telemetry()
 
 from localphi.engine.generator import GeneratorBackend  # noqa: E402  telemetry goes off first
 from localphi.engine.kvcache import Setup  # noqa: E402
-from localphi.engine.paged import STEP_TOKENS, PagedBackend, pool_blocks  # noqa: E402
+from localphi.engine.paged import PagedBackend, pool_blocks, step_tokens  # noqa: E402
 
 Backend = PagedBackend | GeneratorBackend
 MakePaged = Callable[..., PagedBackend]
@@ -432,7 +432,7 @@ def test_a_long_prompt_keeps_others_waiting_for_one_step_only(endless: Model) ->
     backend.submit(0, _ask("short", max_tokens=200))
     for _ in range(3):
         backend.step()
-    backend.submit(1, _ask("q" * STEP_TOKENS * 4, max_tokens=1))
+    backend.submit(1, _ask("q" * step_tokens(0) * 4, max_tokens=1))
     steps = [[number for number, _ in backend.step()] for _ in range(6)]
     assert [numbers[:1] for numbers in steps] == [[0]] * 6, "the first answer paused"
     assert 1 not in steps[2], "the long prompt was read in one step"
@@ -454,6 +454,11 @@ def test_a_schema_that_cannot_be_held_is_refused_by_name(paged: PagedBackend) ->
         paged.submit(1, _ask("x", answer_format=bad))
     assert not paged.busy
     assert _run(paged, _ask("x"))[0].ids
+
+
+def test_steps_are_smaller_where_weights_are_larger() -> None:
+    sizes = [step_tokens(weights) for weights in (7_000_000, 500_000_000, 2_400_000_000)]
+    assert sizes == sorted(set(sizes), reverse=True)
 
 
 def test_a_pool_is_as_small_as_its_answers_and_its_memory_allow(model: Model) -> None:
