@@ -176,9 +176,10 @@ class PagedBackend:
         room for it in the pool when it is alone: so all come to their end.
         """
         for turn in sorted(self._active, key=_number):
-            while turn in self._active and turn.tokens >= self._pool.promised(turn.number):
-                if not self._pool.promise(turn.number, turn.wanted):
-                    self._interrupt(max((t for t in self._active if not t.bounded), key=_number))
+            if turn.tokens < self._pool.promised(turn.number):
+                continue
+            while turn in self._active and not self._pool.promise(turn.number, turn.wanted):
+                self._interrupt(max((other for other in self._active if not other.bounded), key=_number))
 
     def _watch(self, events: Sequence[Any]) -> None:
         progress = og.EngineEventFlags.TOKEN.value | og.EngineEventFlags.TURN_FINISHED.value
