@@ -25,17 +25,16 @@ from localphi.toolchain.quantize.folder import continued
 
 PAGED_NAME = "model-paged.onnx"
 DEVICE = "server-cpu"
-BLOCK_TOKENS = 16
-HEADS_AT_ONCE = 8
+BLOCK_TOKENS = 32
 _PROMPT_TOKENS, _ANSWER_TOKENS = 40, 8
 
 
 def add_paged_graph(folder: Path) -> PagedGraph:
     """Write `model-paged.onnx` beside the graph of a model folder, and list it in its localphi.json.
 
-    The new graph reads the same weights. It is tried before it is listed: its answer must be that of the other
-    graph. A folder that has one gets it anew; a run that is cut off leaves the folder as it was, perhaps with
-    a file more. Raises CannotRewrite, naming the node that is in the way, and ModelFolderInvalid.
+    The new graph reads the same weights. It is tried before it is listed: its answer must be that of the
+    other graph. A folder that has one gets it anew; a run that is cut off leaves the folder as it was,
+    perhaps with a file more. Raises CannotRewrite, naming the node that is in the way, and ModelFolderInvalid.
     """
     manifest = load_manifest(folder)
     variant = manifest.variants.get(DEVICE)
@@ -64,9 +63,7 @@ def _write(folder: Path, target: Path, context_length: int) -> PagedGraph:
         proto = read_graph(folder)
     except CannotQuantize as error:
         raise CannotRewrite(error.message) from error
-    rewritten = paged_proto(
-        proto, head_size=config.head_size, block_tokens=BLOCK_TOKENS, heads_at_once=HEADS_AT_ONCE
-    )
+    rewritten = paged_proto(proto, head_size=config.head_size, block_tokens=BLOCK_TOKENS)
     target.write_bytes(rewritten.proto.SerializeToString(deterministic=True))
     lengths = (context_length, config.context_length, rewritten.positions)
     return PagedGraph(PAGED_NAME, BLOCK_TOKENS, min(length for length in lengths if length is not None))

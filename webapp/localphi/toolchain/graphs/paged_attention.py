@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from localphi.toolchain.graphs.nodes import CONTRIB, Nodes
-from localphi.toolchain.graphs.paged_step import Shape, Step, head_groups
+from localphi.toolchain.graphs.nodes import CONTRIB, FLOAT, INT64, Nodes
+from localphi.toolchain.graphs.paged_step import Shape, Step
 
 
 @dataclass(frozen=True)
@@ -18,93 +18,90 @@ class Cache:
     present: str
 
 
-def write_attention(
-    nodes: Nodes,
-    shape: Shape,
-    step: Step,
-    mask: str,
-    *,
-    query: str,
-    key: str,
-    value: str,
-    keys: Cache,
-    values: Cache,
-    scale: float,
-    output: str,
-) -> None:
-    """Write one layer's attention: query (1, N, H * D), key and value (1, N, K * D) -> output (1, N, H * D)."""
-    add = nodes.add
-    all_keys = _write_cache(nodes, shape, step, key, keys)
-    all_values = _write_cache(nodes, shape, step, value, values)
-    scaled = add("Mul", query, nodes.constant(np.float32(scale)))
-    pieces = add("Reshape", add("Gather", scaled, step.queries, axis=1), step.query_shape)
-    pieces = add("Transpose", pieces, perm=[0, 2, 3, 1, 4])  # (R, K, G, P, D)
-    queries = add("Reshape", pieces, nodes.integers(0, 0, -1, shape.head_size))  # (R, K, G * P, D)
-    groups = head_groups(shape)
-    parts = [queries]
-    if len(groups) > 1:
-        parts = [nodes.name("Split") for _ in groups]
-        nodes.add_many("Split", [queries, nodes.integers(*map(len, groups))], parts, axis=1)
-    attended = [
-        _attend(nodes, shape, step, mask, part, all_keys, all_values, blocks, len(group))
-        for part, blocks, group in zip(parts, step.blocks, groups, strict=True)
-    ]
-    together = attended[0] if len(groups) == 1 else add("Concat", *attended, axis=1)
-    together = add(
-        "Reshape",
-        together,
-        add(
-            "Concat",
-            step.sizes[0],
-            nodes.integers(shape.kv_heads, shape.groups),
-            step.sizes[1],
-            nodes.integers(shape.head_size),
-            axis=0,
-        ),
-    )
-    rows = add("Transpose", together, perm=[0, 3, 1, 2, 4])  # (R, P, K, G, D)
-    rows = add("Reshape", rows, nodes.integers(1, -1, shape.heads * shape.head_size))
-    add("Gather", rows, step.tokens, axis=1, output=output)
+@dataclass(frozen=True)
+class Projections:
+    """Names of one layer's query (1, N, H * D), key and value (1, N, K * D)."""
+
+    query: str
+    key: str
+    value: str
 
 
-def _write_cache(nodes: Nodes, shape: Shape, step: Step, new: str, cache: Cache) -> str:
-    """Write the new rows in place, and give the whole cache as (blocks * K, tokens, D).
+@dataclass(frozen=True)
+class _Seen:
+    """What one piece sees. keys, values: caches (blocks * K, tokens, D); blocks (k, C); mask (1, G * P, S)."""
 
-    The engine gives one buffer as past and present. ScatterND writes into it when it stands between the two
-    and nothing else reads the past; behind a Reshape it would copy the whole cache in every step.
-    """
-    add = nodes.add
-    rows = add("Gather", new, step.written, axis=1)
-    rows = add("Reshape", rows, nodes.integers(-1, shape.kv_heads, shape.head_size))
-    present = add("ScatterND", cache.past, step.slots, rows, output=cache.present)
-    return add("Reshape", present, nodes.integers(-1, shape.block_tokens, shape.head_size))
+    keys: str
+    values: str
+    blocks: str
+    mask: str
 
 
-def _attend(
-    nodes: Nodes,
-    shape: Shape,
-    step: Step,
-    mask: str,
-    queries: str,
-    keys: str,
-    values: str,
-    blocks: str,
-    heads: int,
-) -> str:
-    """For k heads of keys: (R, k, G * P, D)."""
-    add = nodes.add
-    run = nodes.integers(0, heads, -1, shape.head_size)
-    key = add("Reshape", add("Gather", keys, blocks, axis=0), run)  # (R, k, S, D)
-    scores = add("FusedMatMul", queries, key, transB=1, domain=CONTRIB)  # (R, k, G * P, S)
-    by_head = add(
-        "Concat", step.sizes[0], nodes.integers(heads * shape.groups), step.sizes[1], step.sizes[2], axis=0
-    )
-    masked = add("Add", add("Reshape", scores, by_head), mask)
-    weights = add("Softmax", masked, axis=-1)
-    weights = add(
-        "Reshape",
-        weights,
-        add("Concat", step.sizes[0], nodes.integers(heads, -1), step.sizes[2], axis=0),
-    )
-    value = add("Reshape", add("Gather", values, blocks, axis=0), run)
-    return add("MatMul", weights, value)
+class PagedAttention:
+    """Writes one layer's attention into `nodes`. mask: see `paged_step.write_mask`."""
+
+    def __init__(self, nodes: Nodes, shape: Shape, step: Step, mask: str) -> None:
+        self._nodes = nodes
+        self._shape = shape
+        self._step = step
+        self._mask = mask
+
+    def write(self, new: Projections, caches: tuple[Cache, Cache], scale: float, output: str) -> None:
+        """caches: of keys and of values. output: name of what it gives, (1, N, H * D)."""
+        add, integers, shape = self._nodes.add, self._nodes.integers, self._shape
+        keys = self._write_cache(new.key, caches[0])
+        values = self._write_cache(new.value, caches[1])
+        scaled = add("Mul", new.query, self._nodes.constant(np.float32(scale)))
+        pieces = add("Reshape", add("Gather", scaled, self._step.queries, axis=1), self._step.query_shape)
+        pieces = add("Transpose", pieces, perm=[0, 2, 3, 1, 4])  # (R, K, G, P, D)
+        queries = add("Reshape", pieces, integers(0, 0, -1, shape.head_size))  # (R, K, G * P, D)
+        answers = add("Reshape", self._attend(queries, keys, values), self._step.answer_shape)
+        rows = add("Transpose", answers, perm=[0, 3, 1, 2, 4])  # (R, P, K, G, D)
+        rows = add("Reshape", rows, integers(1, -1, shape.heads * shape.head_size))
+        add("Gather", rows, self._step.tokens, axis=1, output=output)
+
+    def _write_cache(self, new: str, cache: Cache) -> str:
+        """Write the new rows in place, and give the whole cache as (blocks * K, tokens, D).
+
+        The engine gives one buffer as past and present. ScatterND writes into it when it stands between the
+        two and nothing else reads the past; behind a Reshape it would copy the whole cache in every step.
+        """
+        add, integers, shape = self._nodes.add, self._nodes.integers, self._shape
+        rows = add("Gather", new, self._step.written, axis=1)
+        rows = add("Reshape", rows, integers(-1, shape.kv_heads, shape.head_size))
+        present = add("ScatterND", cache.past, self._step.slots, rows, output=cache.present)
+        return add("Reshape", present, integers(-1, shape.block_tokens, shape.head_size))
+
+    def _attend(self, queries: str, keys: str, values: str) -> str:
+        """Answers (R, K, G * P, D), in a loop over the pieces and over some heads at once.
+
+        ONNX can only multiply what lies in one run, so blocks must be copied together. In this order a piece
+        copies no more blocks than it has, and the copy is still in the processor's cache when it is used.
+        """
+        body, step, counts = self._nodes.inner("piece"), self._step, self._shape.head_counts
+        query, blocks, used, mask = (body.name(part) for part in ("queries", "blocks", "used", "mask"))
+        slices = [
+            (queries, query, FLOAT),
+            (step.blocks, blocks, INT64),
+            (step.used, used, INT64),
+            (self._mask, mask, FLOAT),
+        ]
+        blocks = body.add("Slice", blocks, body.integers(0), used, body.integers(1))
+        tokens = body.add("Mul", used, body.integer(self._shape.block_tokens))
+        mask = body.add("Slice", mask, body.integers(0), tokens, body.integers(2))
+        if len(counts) == 1:
+            answer = self._attend_heads(body, query, _Seen(keys, values, blocks, mask))
+        else:
+            parts = zip(body.split(query, counts, axis=0), body.split(blocks, counts, axis=0), strict=True)
+            answers = [self._attend_heads(body, part, _Seen(keys, values, b, mask)) for part, b in parts]
+            answer = body.add("Concat", *answers, axis=0)
+        return self._nodes.scan(body, slices, answer)
+
+    def _attend_heads(self, body: Nodes, queries: str, seen: _Seen) -> str:
+        """For k of the heads of keys: answers (k, G * P, D) to queries of the same shape."""
+        add, run = body.add, body.integers(0, -1, self._shape.head_size)
+        keys = add("Reshape", add("Gather", seen.keys, seen.blocks, axis=0), run)  # (k, S, D)
+        scores = add("FusedMatMul", queries, keys, transB=1, domain=CONTRIB)  # (k, G * P, S)
+        weights = add("Softmax", add("Add", scores, seen.mask), axis=-1)
+        values = add("Reshape", add("Gather", seen.values, seen.blocks, axis=0), run)
+        return add("MatMul", weights, values)

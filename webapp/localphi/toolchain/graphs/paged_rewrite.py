@@ -2,24 +2,23 @@
 
 What stays is everything that works on each token alone: embedding, norms, projections, MLP, head. The tokens
 of all conversations go through it as one row (1, N, hidden). What is replaced is what looks across tokens:
-the attention, the positions by which queries and keys are turned, and the choice of the tokens that get logits.
+the attention, the positions by which queries and keys are turned, and which tokens get logits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from localphi.errors import CannotRewrite
 from localphi.models.paged import PAGED_INPUTS
 from localphi.toolchain.graphs.nodes import CONTRIB, Nodes
-from localphi.toolchain.graphs.paged_attention import Cache, write_attention
+from localphi.toolchain.graphs.paged_attention import Cache, PagedAttention, Projections
 from localphi.toolchain.graphs.paged_rotary import RotaryTables
 from localphi.toolchain.graphs.paged_step import Shape, Step, write_mask, write_step
 from localphi.toolchain.quantize.floatgraph import (
     attribute,
-    consumers,
     import_onnx,
     producers,
     with_all_positions,
@@ -37,6 +36,8 @@ _INPUT_SIZES: Mapping[str, list[int | str]] = {
 # What GroupQueryAttention can do beyond what is written here, with the value that switches it off.
 _EXTRAS = {"softcap": 0.0, "smooth_softmax": 0, "k_quant_type": b"NONE", "v_quant_type": b"NONE"}
 _FIRST_EXTRA_INPUT = 10
+# Of a token's keys, read from the cache together: of 2000 tokens they still fit a processor's second cache.
+_NUMBERS_AT_ONCE = 256
 # Works on each number alone, so that it may stand between the head and the logits.
 _ELEMENTWISE = {"Add", "Cast", "Div", "Identity", "Mul", "Tanh"}
 _HEADS = {"MatMul", "MatMulNBits", "Gemm"}
@@ -50,13 +51,13 @@ class PagedProto:
     positions: int | None
 
 
-def paged_proto(proto: Any, *, head_size: int, block_tokens: int, heads_at_once: int) -> PagedProto:
+def paged_proto(proto: Any, *, head_size: int, block_tokens: int) -> PagedProto:
     """The paged form of a decoder graph; `proto` is not changed. Raises CannotRewrite, naming the node."""
-    return _Rewriter(proto, head_size, block_tokens, heads_at_once).rewrite()
+    return _Rewriter(proto, head_size, block_tokens).rewrite()
 
 
 class _Rewriter:
-    def __init__(self, proto: Any, head_size: int, block_tokens: int, heads_at_once: int) -> None:
+    def __init__(self, proto: Any, head_size: int, block_tokens: int) -> None:
         self._onnx = import_onnx()
         self._proto = with_all_positions(proto)
         self._graph = self._proto.graph
@@ -64,7 +65,7 @@ class _Rewriter:
         self._attention = [node for node in self._graph.node if node.op_type == "GroupQueryAttention"]
         if not self._attention:
             raise CannotRewrite(_no_attention(self._graph))
-        self._shape = self._read_shape(head_size, block_tokens, heads_at_once)
+        self._shape = self._read_shape(head_size, block_tokens)
         self._tables = RotaryTables(self._proto, PREFIX)
         self._nodes = Nodes(PREFIX)
         self._constants: dict[str, Any] = {}
@@ -83,13 +84,13 @@ class _Rewriter:
         self._write(nodes)
         return PagedProto(self._proto, self._tables.positions)
 
-    def _read_shape(self, head_size: int, block_tokens: int, heads_at_once: int) -> Shape:
+    def _read_shape(self, head_size: int, block_tokens: int) -> Shape:
         first = self._attention[0]
         heads, kv_heads = (attribute(first, name, 0) for name in ("num_heads", "kv_num_heads"))
         for node in self._attention:
             if (attribute(node, "num_heads", 0), attribute(node, "kv_num_heads", 0)) != (heads, kv_heads):
                 raise CannotRewrite(f"The node {node.name} has other numbers of heads than {first.name}.")
-        return Shape(heads, kv_heads, head_size, block_tokens, min(heads_at_once, kv_heads))
+        return Shape(heads, kv_heads, head_size, block_tokens, max(1, _NUMBERS_AT_ONCE // head_size))
 
     def _check_ends(self) -> None:
         """That the graph takes and gives nothing that a paged one would not."""
@@ -111,28 +112,18 @@ class _Rewriter:
             _check_attention(node)
             if given.get(node.input[3]) != self._onnx.TensorProto.FLOAT:
                 raise CannotRewrite(
-                    f"The cache of the node {node.name} is not float32, which is what CPUs compute attention in. "
+                    f"The cache of the node {node.name} is not float32, but that is what CPUs compute in. "
                     "Export the model for the CPU (model builder: -e cpu)."
                 )
 
     def _replace(self, node: Any, step: Step) -> list[Any]:
         """The nodes that compute what a GroupQueryAttention computes."""
-        shape, nodes = self._shape, Nodes(f"{PREFIX}{node.name}")
-        query, key, value = self._separate(node, step, nodes)
+        nodes, window = Nodes(f"{PREFIX}{node.name}"), max(attribute(node, "local_window_size", -1), 0)
+        new = Projections(*self._separate(node, step, nodes))
         keys, values = (Cache(*names) for names in zip(node.input[3:5], node.output[1:3], strict=True))
-        write_attention(
-            nodes,
-            shape,
-            step,
-            self._mask(step, max(attribute(node, "local_window_size", -1), 0)),
-            query=query,
-            key=key,
-            value=value,
-            keys=keys,
-            values=values,
-            scale=attribute(node, "scale", 0.0) or shape.head_size**-0.5,
-            output=node.output[0],
-        )
+        scale = attribute(node, "scale", 0.0) or self._shape.head_size**-0.5
+        attention = PagedAttention(nodes, self._shape, step, self._mask(step, window))
+        attention.write(new, (keys, values), scale, node.output[0])
         self._constants |= nodes.constants
         return nodes.written
 
@@ -147,11 +138,11 @@ class _Rewriter:
         turned = attribute(node, "do_rotary", 0)
         queries, keys = shape.heads * shape.head_size, shape.kv_heads * shape.head_size
         if not key and turned:
-            both, value = _split(nodes, query, (queries + keys, keys))
+            both, value = nodes.split(query, (queries + keys, keys), axis=-1)
             both = self._rotary(node, step, nodes, both, shape.heads + shape.kv_heads)
-            query, key = _split(nodes, both, (queries, keys))
+            query, key = nodes.split(both, (queries, keys), axis=-1)
         elif not key:
-            query, key, value = _split(nodes, query, (queries, keys, keys))
+            query, key, value = nodes.split(query, (queries, keys, keys), axis=-1)
         elif turned:
             query = self._rotary(node, step, nodes, query, shape.heads)
             key = self._rotary(node, step, nodes, key, shape.kv_heads)
@@ -189,7 +180,7 @@ class _Rewriter:
                     node.input[position] = batch
 
     def _choose_logits(self) -> dict[str, list[Any]]:
-        """Compute logits only of the tokens that the engine asks for. Gives what stands for two of the nodes."""
+        """Compute logits only of the tokens that the engine asks for. Gives what stands for some nodes."""
         last = head = self._writer("logits", "the output")
         while head.op_type in _ELEMENTWISE:
             computed = [name for name in head.input if name in self._written_by]
@@ -241,20 +232,20 @@ class _Rewriter:
             *(helper.make_tensor_value_info(tensor.name, floats, sizes) for tensor in presents),
         ]
         for field, values in (("node", nodes), ("input", infos), ("output", outputs), ("value_info", [])):
-            values = [type(value).FromString(value.SerializeToString()) for value in values]
+            copies = [_copy(value) for value in values]
             del getattr(graph, field)[:]
-            getattr(graph, field).extend(values)
+            getattr(graph, field).extend(copies)
         graph.initializer.extend(constants.values())
-        read_by = consumers(self._proto)
-        kept = [node for node in graph.node if any(name in read_by for name in node.output)]
-        kept = [type(node).FromString(node.SerializeToString()) for node in kept]
+        needed = {tensor.name for tensor in graph.output}
+        kept: list[Any] = []
+        for node in reversed(graph.node):  # nodes stand after what they read
+            if needed.intersection(node.output):
+                needed |= set(node.input) | _outer_names(node)
+                kept.append(_copy(node))
+        tensors = [_copy(tensor) for tensor in graph.initializer if tensor.name in needed]
         del graph.node[:]
-        graph.node.extend(kept)
-        used = {name for node in graph.node for name in node.input}
-        used |= {name for node in graph.node for name in _outer_names(node)}
-        tensors = [tensor for tensor in graph.initializer if tensor.name in used]
-        tensors = [type(tensor).FromString(tensor.SerializeToString()) for tensor in tensors]
         del graph.initializer[:]
+        graph.node.extend(reversed(kept))
         graph.initializer.extend(tensors)
 
 
@@ -276,11 +267,6 @@ def _no_attention(graph: Any) -> str:
     )
 
 
-def _split(nodes: Nodes, source: str, widths: Sequence[int]) -> Sequence[str]:
-    outputs = [nodes.name("Split") for _ in widths]
-    return nodes.add_many("Split", [source, nodes.integers(*widths)], outputs, axis=-1)
-
-
 def _outer_names(node: Any) -> set[str]:
     """What the branches of a node read."""
     found: set[str] = set()
@@ -288,3 +274,10 @@ def _outer_names(node: Any) -> set[str]:
         for inner in entry.g.node:
             found |= set(inner.input) | _outer_names(inner)
     return found
+
+
+def _copy(message: Any) -> Any:
+    """One that stays when the list that holds the message is emptied."""
+    copy = type(message)()
+    copy.CopyFrom(message)
+    return copy
