@@ -45,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def backend(folder: Path) -> RoutedBackend:
-    backend = _load(folder)
+    backend = _load(folder, "paged")
     assert isinstance(backend, RoutedBackend)
     return backend
 
@@ -130,6 +130,28 @@ def test_both_work_side_by_side_and_are_counted_together(backend: RoutedBackend)
     assert backend.active == 0
 
 
+def test_a_greedy_answer_alone_is_the_generators_and_has_the_same_tokens(folder: Path) -> None:
+    auto, paged = _load(folder), _load(folder, "paged")
+    assert isinstance(auto, RoutedBackend)
+    assert isinstance(paged, RoutedBackend)
+    wanted = _run(paged, ASK, replace(ASK, max_tokens=3))
+    assert paged._generator is None
+    auto.submit(0, replace(ASK, sampling=Sampling(temperature=1.0, seed=1)))
+    auto.submit(1, replace(ASK, answer_format=JsonFormat()))
+    assert auto._generator is None, "drawn and guided answers are the engine's, alone too"
+    auto.cancel(0)
+    auto.cancel(1)
+    got = _run(auto, ASK, replace(ASK, max_tokens=3))
+    assert auto._generator
+    assert [_ids(events) for events in got] == [_ids(events) for events in wanted]
+    auto.submit(0, ASK)
+    auto.submit(1, ASK)
+    assert (auto._generator.busy, auto._paged.busy) == (True, True)
+    auto.cancel(0)
+    auto.submit(2, ASK)
+    assert not auto._generator.busy, "something else is at work"
+
+
 def test_both_share_the_memory_that_caches_may_take(folder: Path) -> None:
     per_token = load_manifest(folder).variants["server-cpu"].kv_bytes_per_token
     backend = _load(folder, budget=1000 * per_token)
@@ -148,7 +170,7 @@ def test_both_share_the_memory_that_caches_may_take(folder: Path) -> None:
 def test_an_answer_that_outgrows_the_paged_graph_goes_on(tmp_path: Path, sampling: Sampling) -> None:
     manifest = paged_phi(tmp_path, PHI_4, bias={"<|end|>": -99, "<|endoftext|>": -99}, longest=64)
     budget = 700 * manifest.variants["server-cpu"].kv_bytes_per_token
-    backend, generator = _load(tmp_path, budget=budget), _load(tmp_path, "generator", budget=budget)
+    backend, generator = _load(tmp_path, "paged", budget), _load(tmp_path, "generator", budget)
     request = ChatRequest((Message("user", "how long?"),), sampling=sampling)
     (events,) = _run(backend, request)
     ids, end = _ids(events), events[-1]
@@ -200,7 +222,7 @@ def _parity_cases() -> list[tuple[ChatRequest, list[int]]]:
 @pytest.fixture(scope="module")
 def demo() -> RoutedBackend:
     assert load_manifest(DEMO).variants["server-cpu"].paged, "the demo has no paged graph"
-    backend = _load(DEMO)
+    backend = _load(DEMO, "paged")
     assert isinstance(backend, RoutedBackend)
     return backend
 

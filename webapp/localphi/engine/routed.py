@@ -1,8 +1,9 @@
 """A model's two backends behind one: paged for what it can do, generator for the rest.
 
-What decides is what the request asks for, never how busy the model is: the same request is always answered
-by the same backend, and with the same seed by the same tokens. An answer that outgrows the paged graph goes
-on in the generator backend, which reads all of it again.
+What decides is what the request asks for, and not how busy the model is: the same request is answered by the
+same backend, and with the same seed by the same tokens. Greedy answers have the same tokens in both; so for a
+small model one that comes when nothing else is at work is the generator's, which is faster with one answer.
+An answer that outgrows the paged graph goes on in the generator backend, which reads all of it again.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from localphi.engine.paged import PagedBackend
 class RoutedBackend:
     """make_generator: loads the generator backend; called when a request needs it, for it takes memory.
 
-    context_length: tokens of the longest sequence, which the generator backend can hold.
+    context_length: tokens of the longest sequence that the generator backend can hold.
+    generator_alone: whether a greedy answer alone is the generator's, at the price of weights in memory twice.
     """
 
     def __init__(
@@ -27,12 +29,15 @@ class RoutedBackend:
         paged: PagedBackend,
         make_generator: Callable[[], GeneratorBackend],
         intake: Intake,
+        *,
         context_length: int,
+        generator_alone: bool = False,
     ) -> None:
         self._paged = paged
         self._make_generator = make_generator
         self._intake = intake
         self._context_length = context_length
+        self._generator_alone = generator_alone and context_length >= paged.context_length
         self._generator: GeneratorBackend | None = None
         self._generators_turn = False
         if context_length > paged.context_length:
@@ -63,7 +68,10 @@ class RoutedBackend:
     def _for_paged(self, prepared: Prepared) -> bool:
         wanted = len(prepared.ids) + (prepared.request.max_tokens or 1)
         fits = min(wanted, self._context_length) <= self._paged.context_length
-        return fits and not needs_logits(prepared.request)
+        if not fits or needs_logits(prepared.request):
+            return False
+        greedy = prepared.request.sampling.temperature == 0 and prepared.grammar is None
+        return not (self._generator_alone and greedy) or self.busy
 
     def step(self) -> Sequence[tuple[int, Event]]:
         """A step of either in turn, where both have work."""

@@ -27,6 +27,8 @@ from localphi.engine.base import (
 from localphi.errors import EngineFailed, LocalphiError
 from localphi.models.manifest import Manifest
 
+_SMALL_WEIGHTS = 256 * 2**20  # bytes that may be in memory twice
+
 
 def main(pipe: Connection, spec: WorkerSpec) -> None:
     """Entry point of the process. Returns when the other side of the pipe is closed."""
@@ -96,6 +98,7 @@ def _model_backend(spec: WorkerSpec, manifest: Manifest) -> Backend:
         make_generator,
         intake,
         context_length=min(manifest.context_length, rest // variant.kv_bytes_per_token),
+        generator_alone=spec.backend == "auto" and variant.weights_bytes <= _SMALL_WEIGHTS,
     )
 
 
