@@ -440,6 +440,43 @@ def test_a_long_prompt_keeps_others_waiting_for_one_step_only(endless: Model) ->
     backend.cancel(1)
 
 
+def test_a_long_prompt_lets_short_ones_pass_and_is_read_once(endless: Model) -> None:
+    backend = endless.paged()
+    long = _ask("r" * step_tokens(0) * 10, max_tokens=3)
+    (alone,) = _run(endless.paged(), long)
+    backend.submit(0, long)
+    for _ in range(3):
+        assert backend.step() == []
+    events: list[list[Event]] = [[], [], []]
+    backend.submit(1, _ask("short", max_tokens=2))
+    backend.submit(2, _ask("shorter"[:5], max_tokens=2))
+    order, steps = [], 0
+    while backend.busy:
+        steps += 1
+        for number, event in backend.step():
+            events[number].append(event)
+            order.append(number)
+    assert order.index(1) < order.index(0)
+    assert order.index(2) < order.index(0)
+    assert steps < 12, "what was read before is read again"
+    assert _answered(events[0]) == alone
+    assert _answered(events[0]).cached == 0
+
+
+def test_a_long_prompt_is_passed_only_so_often(endless: Model) -> None:
+    backend = endless.paged()
+    backend.submit(0, _ask("s" * step_tokens(0) * 10, max_tokens=1))
+    backend.step()
+    done: list[int] = []
+    for number in range(1, 40):
+        backend.submit(number, _ask(f"n {number}", max_tokens=1))
+        done += [n for n, event in backend.step() if isinstance(event, Finished)]
+    while backend.busy:
+        done += [n for n, event in backend.step() if isinstance(event, Finished)]
+    assert sorted(done) == list(range(40))
+    assert done.index(0) < 30
+
+
 def test_what_does_not_fit_the_context_is_refused_with_both_numbers(model: Model) -> None:
     backend = model.paged(blocks=4)
     with pytest.raises(ContextLengthExceeded) as caught:

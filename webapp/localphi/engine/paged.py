@@ -3,6 +3,8 @@ what prompts begin with alike is computed once, by itself.
 
     promise blocks → begin what fits, in order of arrival → run the engine once → hear its events
 
+The engine reads prompts one after the other; a long one lets shorter ones pass that come later.
+
 Two nets lie under the promises: an engine that reports nothing but lack of room for several runs in a row
 loses its youngest answer, which begins again later; and one that fails is made anew, once for each answer.
 """
@@ -136,6 +138,9 @@ class PagedBackend:
     def _hear(self, turn: Turn, event: Any) -> list[_Tagged]:
         if turn not in self._active:
             return []
+        if turn.paused(event):
+            turn.stop()
+            return self._first_events(turn)
         try:
             events = turn.hear(event)
         except Exception as error:  # of this answer alone: the engine has done its work
@@ -160,6 +165,8 @@ class PagedBackend:
                 break
             self._active.append(self._waiting.pop(0))
             events += self._first_events(turn)
+            for other in self._active:
+                other.let_pass(turn)
         return events
 
     def _first_events(self, turn: Turn) -> list[_Tagged]:

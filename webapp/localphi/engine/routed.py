@@ -21,7 +21,7 @@ class RoutedBackend:
     """make_generator: loads the generator backend; called when a request needs it, for it takes memory.
 
     context_length: tokens of the longest sequence that the generator backend can hold.
-    generator_alone: whether a greedy answer alone is the generator's, at the price of weights in memory twice.
+    generator_alone: whether a greedy answer alone is the generator's, whose weights take memory again.
     """
 
     def __init__(

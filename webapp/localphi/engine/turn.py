@@ -22,6 +22,7 @@ from localphi.engine.intake import Prepared, Unfinished
 from localphi.engine.transcript import Transcript
 from localphi.errors import EngineFailed
 
+MOST_PASSES = 8  # how often the reading of a prompt lets a shorter one pass
 AHEAD = 256  # tokens promised to an answer that may become as long as the context, each time it needs more
 _COLDEST = 1e-3  # GenAI reads less as 0; the most likely token has all of the probability long before
 
@@ -57,6 +58,9 @@ class Turn:
         self._said: list[int] = []
         self._heard = 0  # of what was said, in the turn at work
         self._turn_id: int | None = None
+        self._reading = self._pausing = False
+        self._passes = 0
+        self._cached: int | None = None
 
     @property
     def bounded(self) -> bool:
@@ -87,15 +91,37 @@ class Turn:
         """Queue it in the engine, and tell what it has already. Raises what GenAI says about it."""
         events = self._tell_again()
         if self._transcript.end is not None:
-            return self._ended(events, 0)
+            return self._ended(events)
         before = self._said if self._appends else []
         self._heard = len(before)
+        self._reading, self._pausing = True, False
         self.handle = engine.create_request()
         options = turn_options(self.handle, self._sampling, self._prepared.grammar)
         options.set_max_generated_tokens(self._transcript.max_tokens - len(before))
         ids = np.asarray([*self._prepared.ids, *before], np.int32)
         self._turn_id = self.handle.begin_turn(ids, options)
         return events
+
+    def let_pass(self, other: Turn) -> None:
+        """End the reading of this prompt, if it is long beside the other; `paused` tells when it has ended.
+
+        The engine reads prompts one after the other. What it has read of this one stays in its prefix cache.
+        """
+        if (
+            self._reading
+            and not self._pausing
+            and self._passes < MOST_PASSES
+            and self.tokens > 2 * other.tokens
+        ):
+            self._passes += 1
+            self._pausing = self.handle.cancel_turn(self._turn_id)
+
+    def paused(self, event: Any) -> bool:
+        """Whether this is the end of a turn that has let another one pass: then begin() again."""
+        if not self._pausing or event.finish_reason != og.FinishReason.CANCELLED:
+            return False
+        self._note(event.usage)
+        return True
 
     def hear(self, event: Any) -> list[Event]:
         """What an engine's event adds to the answer; the last of these is Finished when it is over."""
@@ -109,7 +135,8 @@ class Turn:
             return events
         if self._transcript.end is None:
             self._end(event.finish_reason)
-        return self._ended(events, event.usage.cached_prompt_tokens)
+        self._note(event.usage)
+        return self._ended(events)
 
     def stop(self) -> None:
         """Give back what the engine holds for it. May be called twice."""
@@ -126,10 +153,16 @@ class Turn:
         del self._resume[:told]
         return events
 
-    def _ended(self, events: list[Event], cached: int) -> list[Event]:
-        return events if self.outgrown else [*events, *self._transcript.finish(cached)]
+    def _ended(self, events: list[Event]) -> list[Event]:
+        return events if self.outgrown else [*events, *self._transcript.finish(self._cached or 0)]
+
+    def _note(self, usage: Any) -> None:
+        """What was cached when the prompt was first read; later it finds what it has computed itself."""
+        if self._cached is None:
+            self._cached = usage.cached_prompt_tokens
 
     def _hear(self, token: int) -> list[Event]:
+        self._reading = False
         if self._transcript.end is not None:
             return []
         if self._heard < len(self._said):
