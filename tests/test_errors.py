@@ -23,6 +23,7 @@ EXAMPLES = [
     errors.PullBusy("no"),
     errors.ToolchainMissing("onnx", "quantize"),
     errors.CannotQuantize("no"),
+    errors.CannotRewrite("no"),
     errors.EngineBusy(32, 2),
     errors.EngineFailed("broken"),
     errors.WorkerDied("localphi-demo", -9),

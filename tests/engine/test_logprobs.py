@@ -181,7 +181,7 @@ def test_a_guided_answer_ends_before_the_second_rope_factor(random_model: Genera
     endless = JsonFormat('{"type": "array", "items": {"type": "integer"}, "maxItems": 99, "minItems": 99}')
     long = ChatRequest((Message("user", "x" * 3930),), max_tokens=300, answer_format=endless)
     text, ids, _ = _run(random_model, long)
-    prompt = len(random_model._encode(long))
+    prompt = len(random_model._intake.prompt_ids(long))
     assert prompt < prompt + len(ids) == 4097
     assert text.count("[") == 1
 

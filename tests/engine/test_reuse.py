@@ -115,7 +115,7 @@ def _ask(texts: Sequence[str], **options: Any) -> ChatRequest:
 
 
 def _prompt_tokens(pair: Pair, request: ChatRequest) -> int:
-    return len(pair.warm._encode(request))
+    return len(pair.warm._intake.prompt_ids(request))
 
 
 def test_the_turns_of_a_conversation_compute_only_what_is_new(pair: Pair) -> None:
@@ -139,7 +139,7 @@ def test_an_edited_question_keeps_what_is_before_it(pair: Pair) -> None:
     told = _both(pair, _ask([LONG, "I do.", "What is it for?"], max_tokens=4))
     edited = _both(pair, _ask([LONG, "I do.", "Who made it?"], max_tokens=4))
     assert told.cached == 0
-    assert edited.cached > len(pair.warm._tokenizer.encode(LONG))
+    assert edited.cached > len(pair.warm._intake.tokenizer.encode(LONG))
 
 
 @pytest.mark.parametrize("steps", [1, 2, 6])
@@ -217,7 +217,7 @@ def test_greedy_ids_are_those_of_genais_own_search() -> None:
     model = og.Model(str(DEMO))
     for text in ("What is localphi?", "Hello", "x y z " * 50):
         request = _ask([text])
-        prompt = backend._encode(request)
+        prompt = backend._intake.prompt_ids(request)
         params = og.GeneratorParams(model)
         params.set_search_options(max_length=len(prompt) + 40, do_sample=False)
         generator = og.Generator(model, params)
@@ -226,7 +226,9 @@ def test_greedy_ids_are_those_of_genais_own_search() -> None:
             generator.generate_next_token()
         wanted = [int(token) for token in generator.get_sequence(0)[len(prompt) :]]
         answer = _run(backend, request)
-        assert list(answer.ids) == [token for token in wanted if token not in backend._tokenizer.end_ids]
+        assert list(answer.ids) == [
+            token for token in wanted if token not in backend._intake.tokenizer.end_ids
+        ]
 
 
 @pytest.mark.parametrize("top_logprobs", [None, 0], ids=["chosen by GenAI", "chosen by us"])

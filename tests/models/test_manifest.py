@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 
 from localphi.errors import ModelFolderInvalid
-from localphi.models.manifest import MANIFEST_NAME, describe_file, load_manifest, write_manifest
+from localphi.models.manifest import (
+    MANIFEST_NAME,
+    PagedGraph,
+    describe_file,
+    load_manifest,
+    write_manifest,
+)
 from serving import DEMO
 
 
@@ -17,6 +23,17 @@ def test_a_manifest_survives_writing_and_reading(tmp_path: Path) -> None:
     manifest = load_manifest(DEMO)
     write_manifest(tmp_path, manifest)
     assert load_manifest(tmp_path) == manifest
+
+
+def test_a_variant_may_have_a_paged_graph(tmp_path: Path) -> None:
+    manifest = load_manifest(DEMO)
+    variant = manifest.variants["server-cpu"]
+    paged = PagedGraph("model.onnx", block_tokens=16, max_sequence_tokens=2048)
+    with_it = {"server-cpu": replace(variant, paged=paged), "wasm": replace(variant, paged=None)}
+    write_manifest(tmp_path, replace(manifest, variants=with_it))
+    assert load_manifest(tmp_path).variants == with_it
+    document = json.loads((tmp_path / MANIFEST_NAME).read_text(encoding="utf-8"))
+    assert "paged" not in document["variants"]["wasm"]
 
 
 @pytest.mark.parametrize(("size", "chunks"), [(0, 1), (9, 1), (10, 1), (11, 2), (25, 3)])
@@ -41,6 +58,10 @@ def _broken(tmp_path: Path, change: Any) -> Path:
     return tmp_path
 
 
+def _paged(**change: Any) -> dict[str, Any]:
+    return {"graph": "model.onnx", "block_tokens": 16, "max_sequence_tokens": 2048} | change
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -62,6 +83,9 @@ def _broken(tmp_path: Path, change: Any) -> Path:
         (lambda d: d["files"].update({"../evil": d["files"]["model.onnx"]}), "leaves the model folder"),
         (lambda d: d["files"].update({"/evil": d["files"]["model.onnx"]}), "leaves the model folder"),
         (lambda d: d["variants"]["wasm"]["files"].append("other.onnx"), "'other.onnx'"),
+        (lambda d: d["variants"]["wasm"].update(paged=_paged(graph="gone.onnx")), "'gone.onnx'"),
+        (lambda d: d["variants"]["wasm"].update(paged=_paged(block_tokens=0)), "block_tokens"),
+        (lambda d: d["variants"]["wasm"].update(paged={"graph": "model.onnx"}), "'block_tokens' is missing"),
         (lambda d: d["prompt_format"]["roles"].update(user=["<|user|>"]), "a pair of texts"),
     ],
 )

@@ -15,8 +15,9 @@ from openai import OpenAI
 from localphi.chat import ChatRequest, Chunk, Message
 from localphi.engine.client import Answer
 from localphi.errors import RequestAbandoned
+from localphi.models.manifest import load_manifest
 from localphi.routes.openai_api import _Wire
-from serving import LiveServer
+from serving import DEMO, LiveServer
 
 URL = "/v1/chat/completions"
 
@@ -151,6 +152,22 @@ def test_the_official_client_reads_a_whole_answer_and_a_stream(demo_server: Live
     assert streamed.prompt_tokens_details.cached_tokens == streamed.prompt_tokens - 1, (
         "the prompt was the same"
     )
+
+
+def test_answers_of_the_engine_share_whole_blocks_of_their_prompts(demo_server: LiveServer) -> None:
+    paged = load_manifest(DEMO).variants["server-cpu"].paged
+    assert paged
+    with OpenAI(base_url=demo_server.url + "/v1", api_key="none") as official:
+        messages: Any = [{"role": "user", "content": "Is this question long enough? " * 12}]
+        for asked_before in (False, True):
+            answer = official.chat.completions.create(
+                model="localphi-demo", messages=messages, max_tokens=2, temperature=1, seed=1
+            )
+            assert answer.usage is not None
+            assert answer.usage.prompt_tokens_details is not None
+            blocks = (answer.usage.prompt_tokens - 1) // paged.block_tokens if asked_before else 0
+            assert answer.usage.prompt_tokens_details.cached_tokens == blocks * paged.block_tokens
+        assert blocks > 2
 
 
 def test_the_speed_of_decoding_comes_with_the_usage(demo_server: LiveServer) -> None:

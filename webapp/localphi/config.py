@@ -16,7 +16,7 @@ import platformdirs
 
 DEMO_MODEL = "localphi-demo"
 MAX_THREADS = 256
-BackendName = Literal["generator", "echo"]
+BackendName = Literal["auto", "paged", "generator", "echo"]
 
 
 def available_threads() -> int:
@@ -70,10 +70,10 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8000
     model: str = DEMO_MODEL
-    backend: BackendName = "generator"
+    backend: BackendName = "auto"
     threads: int = field(default_factory=available_threads)
     max_requests: int = 32
-    max_active: int = 4
+    max_active: int = 8
     kv_budget_bytes: int = 4 * 1024**3
     page_dir: Path = field(default_factory=default_page_dir)
 

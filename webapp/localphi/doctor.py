@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localphi.config import Settings, available_threads, disable_telemetry, program_folders
-from localphi.models.store import ModelStore, find_damage
+from localphi.models.store import ModelFolder, ModelStore, find_damage
 
 _BROWSERS = (
     ("Edge", ("msedge", "microsoft-edge", "microsoft-edge-stable", "Microsoft/Edge/Application/msedge")),
@@ -147,9 +147,17 @@ def _models(settings: Settings) -> list[Finding]:
     findings = []
     for folder in folders:
         damage = find_damage(folder)
-        detail = damage[0].message if damage else f"{folder.size_bytes / 1e6:.1f} MB, every file whole"
+        size = f"{folder.size_bytes / 1e6:.1f} MB"
+        detail = damage[0].message if damage else f"{size}, every file whole; {_served(folder)}"
         findings.append(Finding(f"model {folder.id}", not damage, detail, needed=True))
     return findings
+
+
+def _served(folder: ModelFolder) -> str:
+    variant = folder.manifest.server_variant
+    if variant is None:
+        return "for browsers only"
+    return f"answers share a step on the server: {'yes' if variant.paged else 'no, it has no paged graph'}"
 
 
 def _page(settings: Settings) -> Finding:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import webbrowser
+from typing import get_args
 
 import click
 
 from localphi.cli.options import model_option, settings_from
-from localphi.config import MAX_THREADS
+from localphi.config import MAX_THREADS, BackendName
 
 
 @click.command()
@@ -22,14 +23,18 @@ from localphi.config import MAX_THREADS
     type=click.IntRange(1, MAX_THREADS),
     help="Threads the model computes with. [default: every core]",
 )
+@click.option(
+    "--backend",
+    type=click.Choice(get_args(BackendName)),
+    help="What computes answers: paged, many in one step; generator, each by itself; auto, paged where the "
+    "model has a graph for it; echo, no model at all. [default: auto]",
+)
 @click.option("--open", "open_page", is_flag=True, help="Open the page in the browser.")
-def serve(
-    host: str | None, port: int | None, model: str | None, threads: int | None, open_page: bool
-) -> None:
+def serve(open_page: bool, **options: object) -> None:
     """Serve the page and the OpenAI-compatible API on this machine."""
     from localphi.server import serve as run
 
-    settings = settings_from(host=host, port=port, model=model, threads=threads)
+    settings = settings_from(**options)
 
     def ready(url: str) -> None:
         click.echo(f"localphi serves {settings.model}")

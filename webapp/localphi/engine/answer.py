@@ -1,28 +1,33 @@
-"""One request at work: prefill in chunks, then a token at each step, and what it adds to the answer."""
+"""One request at work in the generator backend: prefill in chunks, then a token at each step."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 
-from localphi.chat import AnswerLogprob, ChatRequest, Chunk, Finished, FinishReason, TokenLogprob, Usage
+from localphi.chat import AnswerLogprob, ChatRequest, TokenLogprob
 from localphi.engine.base import Event
-from localphi.engine.calls import AnswerReader, Piece
 from localphi.engine.kvcache import KvCache, Setup
 from localphi.engine.sampler import Logits, Sampler, log_probabilities
-from localphi.engine.stops import StopMatcher
+from localphi.engine.transcript import Transcript
+from localphi.errors import EngineFailed
 
 PREFILL_CHUNK = 256
+_NEVER = -1e30  # a logit: finite, for -inf divided by a temperature is no number
 
 TokenBytes = Callable[[int], bytes]
 
 
 class RunningAnswer:
-    """Waits until start() gives it a KV cache; then step() until an event is Finished.
+    """Waits until start() gives it a KV cache, of the given size; then step() until an event is Finished.
 
     The token is chosen here, so that one kind of cache serves every request. Two cases are GenAI's: where the
     most likely token is all that is wanted, because it is a little faster; and where a grammar holds the
     answer, because only GenAI knows what it allows. Penalties and bias then change the logits before.
+
+    resume: tokens that the answer has already, from another worker. They are read like the prompt; but a
+    grammar must be led through them, each forced upon GenAI, whose random numbers so go on where they were.
+    said: tokens before those, which have been told already. There are none where a grammar holds the answer.
     """
 
     def __init__(
@@ -31,34 +36,28 @@ class RunningAnswer:
         *,
         request: ChatRequest,
         setup: Setup,
-        reader: AnswerReader,
-        end_ids: Collection[int],
+        transcript: Transcript,
         token_bytes: TokenBytes,
-        max_tokens: int,
+        resume: Sequence[int] = (),
+        said: Sequence[int] = (),
     ) -> None:
-        self.ids = ids
         self.setup = setup
-        self._end_ids = end_ids
-        self._reader = reader
-        self._stops = StopMatcher(request.stop)
+        self._forced = deque(resume if setup.grammar else ())
+        self._said = tuple(said)
+        self._resumed = () if setup.grammar else tuple(resume)
+        self.ids = [*ids, *self._said, *self._resumed]
+        self.size = len(ids) + transcript.max_tokens
+        self._transcript = transcript
         self._adjusts = request.sampling.adjusts
         self._sampler = Sampler(request.sampling, ids)
         self._top_logprobs = request.top_logprobs
         self._wants_logits = self._adjusts or request.top_logprobs is not None
         self._plain = request.sampling.temperature == 0 and not self._wants_logits
         self._token_bytes = token_bytes
-        self._max_tokens = max_tokens
         self._cache: KvCache | None = None
         self._cached = 0
         self._begun = False
         self._chosen: int | None = None  # by us, and not yet in the cache
-        self._produced = 0
-        self._first_s = self._last_s = 0.0
-
-    @property
-    def size(self) -> int:
-        """Tokens its KV cache must have room for."""
-        return len(self.ids) + self._max_tokens
 
     @property
     def cache(self) -> KvCache:
@@ -75,25 +74,29 @@ class RunningAnswer:
         if not self._begun:
             self._begun = True
             self.cache.rewind(self._cached)
+            if self._said or self._resumed:
+                return self._tell_again()
         if len(self.cache.ids) < len(self.ids):
             self.cache.read(self.ids, PREFILL_CHUNK)
             return []
         return self._decode()
 
+    def _tell_again(self) -> list[Event]:
+        for token in self._said + self._resumed:
+            self._sampler.skip()
+            self._sampler.push(token)
+        return self._finished(self._transcript.push_again(self._resumed))
+
     def _decode(self) -> list[Event]:
+        if self._forced:
+            return self._finished(self._transcript.push_again([self._force(self._forced.popleft())]))
         token, logits = self._by_genai() if self.setup.grammar or self._plain else self._by_us()
         self._sampler.push(token)
-        self._produced += 1
-        self._last_s = time.perf_counter()
-        self._first_s = self._first_s or self._last_s
-        if token in self._end_ids:
-            return self._finish("stop")
-        events = self._events(self._reader.push(token), (token,), self._logprobs(token, logits))
-        if self._stops.matched or self._reader.over:
-            return [*events, *self._finish("stop")]
-        if self._produced == self._max_tokens:
-            return [*events, *self._finish("length")]
-        return events
+        return self._finished(self._transcript.push(token, self._logprobs(token, logits)))
+
+    def _finished(self, events: list[Event]) -> list[Event]:
+        """These, and the last ones where the answer is over."""
+        return events if self._transcript.end is None else [*events, *self._transcript.finish(self._cached)]
 
     def _by_us(self) -> tuple[int, Logits | None]:
         """The next token, and the model's logits for it."""
@@ -110,30 +113,18 @@ class RunningAnswer:
         logits = self.cache.logits()
         return self.cache.generate(self._sampler.adjusted(logits) if self._adjusts else None), logits
 
+    def _force(self, token: int) -> int:
+        logits = self.cache.logits()
+        logits[:] = _NEVER
+        logits[token] = 0
+        if self.cache.generate(logits) != token:
+            raise EngineFailed("the grammar of the answer does not allow what it has already")
+        self._sampler.push(token)
+        return token
+
     def _logprobs(self, token: int, logits: Logits | None) -> tuple[AnswerLogprob, ...]:
         if self._top_logprobs is None or logits is None:
             return ()
         own, best = log_probabilities(logits, token, self._top_logprobs)
         top = tuple(TokenLogprob(self._token_bytes(other), value) for other, value in best)
         return (AnswerLogprob(self._token_bytes(token), own, top),)
-
-    def _events(
-        self,
-        pieces: Sequence[Piece],
-        token_ids: tuple[int, ...] = (),
-        logprobs: tuple[AnswerLogprob, ...] = (),
-    ) -> list[Event]:
-        """The text of the pieces, stop strings taken out, and the calls behind it."""
-        text = self._stops.push("".join(piece for piece in pieces if isinstance(piece, str)))
-        calls: list[Event] = [piece for piece in pieces if not isinstance(piece, str)]
-        if calls:  # no text comes after a call, so nothing held back can become a stop string
-            text += self._stops.flush()
-        return [Chunk(text, token_ids, logprobs), *calls]
-
-    def _finish(self, reason: FinishReason) -> list[Event]:
-        last = [] if self._stops.matched else self._events(self._reader.finish())
-        last.append(Chunk(self._stops.flush(), ()))
-        if reason == "stop" and self._reader.calls:
-            reason = "tool_calls"
-        usage = Usage(len(self.ids), self._produced, self._last_s - self._first_s, self._cached)
-        return [*(event for event in last if event != Chunk("", ())), Finished(reason, usage)]

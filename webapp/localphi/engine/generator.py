@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +17,10 @@ import onnxruntime_genai as og
 from localphi.chat import ChatRequest, Finished, Sampling
 from localphi.engine.answer import RunningAnswer
 from localphi.engine.base import Admitted, Event, Failed, Question, Reply
-from localphi.engine.calls import (
-    AnswerReader,
-    FreeList,
-    GuidedList,
-    MarkedReader,
-    Markers,
-    TextReader,
-    UnmarkedReader,
-)
-from localphi.engine.grammar import check_grammar, grammar_for, may_call
+from localphi.engine.intake import Intake, Prepared, Unfinished
 from localphi.engine.kvcache import KvCaches, Setup
-from localphi.engine.texts import Texts
-from localphi.engine.tokenizer import PhiTokenizer
-from localphi.errors import ContextLengthExceeded, EngineFailed, InvalidRequest, UnsupportedParameter
-from localphi.models.manifest import Manifest, PromptFormat
+from localphi.errors import ContextLengthExceeded, EngineFailed
+from localphi.models.manifest import Manifest
 
 _SHORTEST = 8  # tokens of a generator that is made only to compile its grammar
 _ROPE_SWITCH = {"phi3": 4096, "phimoe": 4096, "phi3small": 8192}
@@ -42,28 +30,31 @@ class GeneratorBackend:
     """Serves `max_active` answers at a time, the others wait in order.
 
     kv_budget_bytes: what the KV caches of all answers, at work and kept, may take. Bounds the context, too.
+    intake: of the same folder, where there is one already.
     """
 
     def __init__(
-        self, folder: Path, manifest: Manifest, threads: int, max_active: int, kv_budget_bytes: int
+        self,
+        folder: Path,
+        manifest: Manifest,
+        threads: int,
+        max_active: int,
+        kv_budget_bytes: int,
+        *,
+        intake: Intake | None = None,
     ) -> None:
         config = og.Config(str(folder))
         options = {"session_options": {"intra_op_num_threads": threads}}
         config.overlay(json.dumps({"model": {"decoder": options}}))
         self._model = og.Model(config)
-        self._tokenizer = PhiTokenizer(folder)
-        settings = json.loads((folder / "genai_config.json").read_text(encoding="utf-8"))["model"]
-        self._vocabulary = int(settings["vocab_size"])
-        self._texts = Texts(self._tokenizer, manifest, self._vocabulary)
-        self._markers = _markers(self._tokenizer, manifest.prompt_format)
-        self._manifest = manifest
+        self._intake = intake or Intake(folder, manifest)
         self._max_active = max_active
         variant = manifest.server_variant
         if variant is None:
             raise EngineFailed(f"The model '{manifest.id}' has no files for the server.")
         kv_tokens = kv_budget_bytes // variant.kv_bytes_per_token
         self._context_length = min(manifest.context_length, kv_tokens)
-        self._switch = _rope_switch(settings)
+        self._switch = _rope_switch(self._intake.settings)
         self._caches = KvCaches(kv_tokens, self._context_length, self._make_generator, self._switch)
         self._active: deque[tuple[int, RunningAnswer]] = deque()
         self._waiting: deque[tuple[int, RunningAnswer]] = deque()
@@ -76,35 +67,37 @@ class GeneratorBackend:
     def active(self) -> int:
         return len(self._active)
 
-    def submit(self, request_id: int, request: ChatRequest) -> Admitted:
-        sampling = replace(request.sampling, top_k=min(request.sampling.top_k, self._vocabulary))
-        request = replace(request, sampling=sampling)
-        self._check_bias(request)
-        grammar = self._grammar(request)
-        ids = self._encode(request)
-        room = self._room(len(ids), grammar)
+    def submit(self, request_id: int, request: ChatRequest, resume: Sequence[int] = ()) -> Admitted:
+        return self.take(request_id, self._intake.prepare(request), resume)
+
+    def take(self, request_id: int, prepared: Prepared, resume: Sequence[int] = ()) -> Admitted:
+        """Queue a request. Raises ContextLengthExceeded, or InvalidRequest for a grammar GenAI refuses."""
+        self._intake.check(prepared, self._compile)
+        room = self._room(len(prepared.ids), prepared.grammar)
         if room < 1:
-            raise ContextLengthExceeded(len(ids), self._context_length)
+            raise ContextLengthExceeded(len(prepared.ids), self._context_length)
+        transcript = self._intake.transcript(prepared, room)
+        self._queue(request_id, Unfinished(prepared, transcript, [], list(resume)))
+        return Admitted(len(prepared.ids))
+
+    def go_on(self, request_id: int, unfinished: Unfinished) -> None:
+        """Queue an answer that another backend had no room for. It may become as long as the context."""
+        prepared = unfinished.prepared
+        unfinished.transcript.go_on(self._room(len(prepared.ids), prepared.grammar))
+        self._queue(request_id, unfinished)
+
+    def _queue(self, request_id: int, unfinished: Unfinished) -> None:
+        prepared = unfinished.prepared
         answer = RunningAnswer(
-            ids,
-            request=request,
-            setup=_setup(grammar, sampling),
-            reader=self._reader(request),
-            end_ids=self._tokenizer.end_ids,
-            token_bytes=self._tokenizer.token_bytes,
-            max_tokens=min(request.max_tokens or room, room),
+            prepared.ids,
+            request=prepared.request,
+            setup=_setup(prepared.grammar, prepared.request.sampling),
+            transcript=unfinished.transcript,
+            token_bytes=self._intake.tokenizer.token_bytes,
+            resume=unfinished.resume,
+            said=unfinished.said,
         )
         self._waiting.append((request_id, answer))
-        return Admitted(len(ids))
-
-    def _check_bias(self, request: ChatRequest) -> None:
-        for token, _ in request.sampling.logit_bias:
-            if token >= self._vocabulary:
-                raise InvalidRequest(
-                    f"'logit_bias' names the token {token}, but the last token of this model is "
-                    f"{self._vocabulary - 1}.",
-                    "logit_bias",
-                )
 
     def _room(self, prompt_tokens: int, grammar: str | None) -> int:
         """How many tokens an answer may have.
@@ -117,17 +110,6 @@ class GeneratorBackend:
             end = min(end, self._switch + 1)  # its last token is chosen before the change
         return end - prompt_tokens
 
-    def _grammar(self, request: ChatRequest) -> str | None:
-        """The grammar of the answer, compiled once already, so that a bad one fails now."""
-        control = (*self._manifest.prompt_format.control, *(self._manifest.prompt_format.tool_call or ()))
-        grammar = grammar_for(request, self._markers, control, self._tokenizer.end_ids)
-        if grammar and request.sampling.min_p > 0 and request.sampling.temperature > 0:
-            held = "tools" if request.tools else "response_format"
-            raise UnsupportedParameter("min_p", f"Leave it out together with '{held}', or use 'top_p'.")
-        if grammar:
-            check_grammar(request, self._markers, grammar, self._compile)
-        return grammar
-
     def _compile(self, grammar: str) -> None:
         self._make_generator(Setup(grammar), _SHORTEST)
 
@@ -135,7 +117,8 @@ class GeneratorBackend:
         sampling = setup.sampling
         options: dict[str, Any] = {"max_length": size, "do_sample": sampling.temperature > 0}
         if sampling.temperature > 0:
-            options |= {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k}
+            top_k = genai_top_k(sampling, self._intake.vocabulary)
+            options |= {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": top_k}
             if sampling.seed is not None:
                 options["random_seed"] = sampling.seed
         params = og.GeneratorParams(self._model)
@@ -143,18 +126,6 @@ class GeneratorBackend:
         if setup.grammar:
             params.set_guidance("lark_grammar", setup.grammar)
         return og.Generator(self._model, params)
-
-    def _reader(self, request: ChatRequest) -> AnswerReader:
-        """Only where tools were offered can there be calls."""
-        if not may_call(request):
-            return TextReader(self._texts.stream(request).decode)
-        calls = GuidedList() if request.guided else FreeList()
-        if self._markers:
-            return MarkedReader(lambda: self._tokenizer.stream().decode, self._markers, calls)
-        return UnmarkedReader(self._tokenizer.stream().decode, calls)
-
-    def _encode(self, request: ChatRequest) -> list[int]:
-        return self._texts.prompt_ids(request)
 
     def step(self) -> Sequence[tuple[int, Event]]:
         self._admit()
@@ -188,7 +159,7 @@ class GeneratorBackend:
         self._waiting = deque(item for item in self._waiting if item[0] != request_id)
 
     def reply(self, question: Question) -> Reply:
-        return self._texts.reply(question)
+        return self._intake.reply(question)
 
 
 def _setup(grammar: str | None, sampling: Sampling) -> Setup:
@@ -198,6 +169,15 @@ def _setup(grammar: str | None, sampling: Sampling) -> Setup:
     return Setup(grammar, Sampling(sampling.temperature, sampling.top_p, sampling.top_k, sampling.seed))
 
 
+def genai_top_k(sampling: Sampling, vocabulary: int) -> int:
+    """The top_k that makes GenAI draw as `Sampling` says.
+
+    Without a top_k, GenAI 0.18 takes top_p of something broader than the softmax at the temperature: 47
+    tokens where 6 have the mass. With one it does as documented, and that may be the whole vocabulary.
+    """
+    return vocabulary if sampling.top_k == 0 and sampling.top_p < 1 else sampling.top_k
+
+
 def _rope_switch(settings: dict[str, Any]) -> int | None:
     """The longest sequence computed with the first of two rope factors, None for a model that has one.
 
@@ -205,11 +185,3 @@ def _rope_switch(settings: dict[str, Any]) -> int | None:
     """
     switch = _ROPE_SWITCH.get(str(settings["type"]))
     return switch if switch is not None and int(settings["context_length"]) > switch else None
-
-
-def _markers(tokenizer: PhiTokenizer, prompt_format: PromptFormat) -> Markers | None:
-    """The tokens around calls, None for a model that has none; GenAI's own `bot_token_id` only guesses."""
-    if prompt_format.tool_call is None:
-        return None
-    opening, closing = map(tokenizer.token_id, prompt_format.tool_call)
-    return None if opening is None or closing is None else Markers(opening, closing)

@@ -78,6 +78,11 @@ class Sampler:
         ids = self._filtered(scores)
         return ids, np.exp(scores if ids is None else scores[ids])
 
+    def skip(self) -> None:
+        """One token was chosen elsewhere: leave out its random number."""
+        if self._sampling.temperature > 0:
+            self._random.random()
+
     def push(self, token: int) -> None:
         """Tell which token the answer goes on with; penalties count from the next one."""
         if self._sampling.adjusts:

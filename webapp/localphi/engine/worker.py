@@ -25,6 +25,9 @@ from localphi.engine.base import (
     WorkerSpec,
 )
 from localphi.errors import EngineFailed, LocalphiError
+from localphi.models.manifest import Manifest
+
+_SMALL_WEIGHTS = 256 * 2**20  # bytes that may be in memory twice
 
 
 def main(pipe: Connection, spec: WorkerSpec) -> None:
@@ -56,7 +59,6 @@ def load_backend(spec: WorkerSpec) -> Backend:
 
         return EchoBackend()
 
-    from localphi.engine.generator import GeneratorBackend
     from localphi.models.manifest import load_manifest
     from localphi.models.store import ModelFolder, find_damage
 
@@ -66,7 +68,38 @@ def load_backend(spec: WorkerSpec) -> Backend:
         raise EngineFailed(f"The model '{spec.model}' has no files for the server, only for the browser.")
     if damage := find_damage(folder, variant.files):
         raise damage[0]
-    return GeneratorBackend(spec.folder, folder.manifest, spec.threads, spec.max_active, spec.kv_budget_bytes)
+    return _model_backend(spec, folder.manifest)
+
+
+def _model_backend(spec: WorkerSpec, manifest: Manifest) -> Backend:
+    """The pool of the paged backend takes at most half of what KV caches may; the rest is the generator's."""
+    from localphi.engine.generator import GeneratorBackend
+    from localphi.engine.intake import Intake
+    from localphi.engine.paged import PagedBackend, paged_graph, pool_blocks
+    from localphi.engine.routed import RoutedBackend
+
+    variant = manifest.server_variant
+    paged = paged_graph(manifest)
+    blocks = pool_blocks(manifest, spec.max_active, spec.kv_budget_bytes // 2)
+    if spec.backend == "paged" and not blocks:
+        problem = "too little memory for its cache" if paged else "no paged graph"
+        raise EngineFailed(f"The model '{spec.model}' has {problem}. Serve it with --backend generator.")
+    if spec.backend == "generator" or variant is None or paged is None or not blocks:
+        return GeneratorBackend(spec.folder, manifest, spec.threads, spec.max_active, spec.kv_budget_bytes)
+
+    rest = spec.kv_budget_bytes - blocks * paged.block_tokens * variant.kv_bytes_per_token
+    intake = Intake(spec.folder, manifest)
+
+    def make_generator() -> GeneratorBackend:
+        return GeneratorBackend(spec.folder, manifest, spec.threads, spec.max_active, rest, intake=intake)
+
+    return RoutedBackend(
+        PagedBackend(spec.folder, manifest, spec.threads, spec.max_active, blocks, intake=intake),
+        make_generator,
+        intake,
+        context_length=min(manifest.context_length, rest // variant.kv_bytes_per_token),
+        generator_alone=spec.backend == "auto" and variant.weights_bytes <= _SMALL_WEIGHTS,
+    )
 
 
 def _serve(pipe: Connection, backend: Backend) -> None:

@@ -10,7 +10,8 @@
   "chunk_bytes":   size of the pieces whose hashes are listed, so that a download can be resumed and checked,
   "files":         {name: {"size", "sha256", "chunks": [sha256 of each piece]}},
   "variants":      {device: {"files": [names], "memory": {"weights_bytes", "kv_bytes_per_token"},
-                             "canary": {"prompt": [ids], "expected": [greedy ids]} or null}}
+                             "canary": {"prompt": [ids], "expected": [greedy ids]} or null,
+                             "paged": {"graph", "block_tokens", "max_sequence_tokens"}, where there is one}}
 }
 
 The server reads `server-cpu` or `server-cuda`, the page `wasm` and `webgpu-*`; variants may share files.
@@ -74,11 +75,25 @@ class Canary:
 
 
 @dataclass(frozen=True)
+class PagedGraph:
+    """A second graph over the same weights, whose KV cache is a pool of blocks that all conversations share.
+
+    graph: its file. block_tokens: tokens in one block. max_sequence_tokens: of prompt and answer; longer
+    ones are not computed as the first graph computes them.
+    """
+
+    graph: str
+    block_tokens: int
+    max_sequence_tokens: int
+
+
+@dataclass(frozen=True)
 class Variant:
     files: tuple[str, ...]
     weights_bytes: int
     kv_bytes_per_token: int
     canary: Canary | None
+    paged: PagedGraph | None = None
 
 
 @dataclass(frozen=True)
@@ -189,6 +204,7 @@ def _to_json(manifest: Manifest) -> dict[str, Any]:
                 "kv_bytes_per_token": variant.kv_bytes_per_token,
             },
             "canary": asdict(variant.canary) if variant.canary else None,
+            **({"paged": asdict(variant.paged)} if variant.paged else {}),
         }
         for device, variant in manifest.variants.items()
     }
@@ -266,11 +282,26 @@ def _variant(entry: Mapping[str, Any], files: Mapping[str, FileEntry]) -> Varian
         weights_bytes=_count(entry["memory"], "weights_bytes"),
         kv_bytes_per_token=_count(entry["memory"], "kv_bytes_per_token", least=1),
         canary=_canary(entry["canary"]),
+        paged=_paged(entry),
     )
 
 
 def _canary(entry: Mapping[str, Any] | None) -> Canary | None:
     return None if entry is None else Canary(tuple(entry["prompt"]), tuple(entry["expected"]))
+
+
+def _paged(variant: Mapping[str, Any]) -> PagedGraph | None:
+    entry = variant.get("paged")
+    if entry is None:
+        return None
+    graph = str(entry["graph"])
+    if graph not in variant["files"]:
+        raise ValueError(f"the paged graph {graph!r} is not among the files of its variant")
+    return PagedGraph(
+        graph,
+        block_tokens=_count(entry, "block_tokens", least=1),
+        max_sequence_tokens=_count(entry, "max_sequence_tokens", least=1),
+    )
 
 
 def _prompt_format(entry: Mapping[str, Any]) -> PromptFormat:

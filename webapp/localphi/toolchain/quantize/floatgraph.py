@@ -239,11 +239,11 @@ def _takes_last(proto: Any, number: int | None, written_by: dict[str, int]) -> b
     node = proto.graph.node[number] if number is not None else None
     if node is None or node.op_type != "Gather" or attribute(node, "axis", 0) != 1:
         return False
-    index = _constant(proto, node.input[1], written_by)
+    index = constant_value(proto, node.input[1], written_by)
     return index is not None and index.ndim == 0 and int(index) == -1
 
 
-def _constant(proto: Any, name: str, written_by: dict[str, int]) -> NDArray[Any] | None:
+def constant_value(proto: Any, name: str, written_by: dict[str, int]) -> NDArray[Any] | None:
     """A small constant, written as an initializer or as a Constant node."""
     to_array = import_onnx().numpy_helper.to_array
     tensor = next((tensor for tensor in proto.graph.initializer if tensor.name == name), None)

@@ -1,0 +1,101 @@
+"""A model's two backends behind one: paged for what it can do, generator for the rest.
+
+What decides is what the request asks for, and not how busy the model is: the same request is answered by the
+same backend, and with the same seed by the same tokens. Greedy answers have the same tokens in both; so for a
+small model one that comes when nothing else is at work is the generator's, which is faster with one answer.
+An answer that outgrows the paged graph goes on in the generator backend, which reads all of it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from localphi.chat import ChatRequest
+from localphi.engine.base import Admitted, Event, Question, Reply
+from localphi.engine.generator import GeneratorBackend
+from localphi.engine.intake import Intake, Prepared, Unfinished
+from localphi.engine.paged import PagedBackend
+
+
+class RoutedBackend:
+    """make_generator: loads the generator backend; called when a request needs it, for it takes memory.
+
+    context_length: tokens of the longest sequence that the generator backend can hold.
+    generator_alone: whether a greedy answer alone is the generator's, whose weights take memory again.
+    """
+
+    def __init__(
+        self,
+        paged: PagedBackend,
+        make_generator: Callable[[], GeneratorBackend],
+        intake: Intake,
+        *,
+        context_length: int,
+        generator_alone: bool = False,
+    ) -> None:
+        self._paged = paged
+        self._make_generator = make_generator
+        self._intake = intake
+        self._context_length = context_length
+        self._generator_alone = generator_alone and context_length >= paged.context_length
+        self._generator: GeneratorBackend | None = None
+        self._generators_turn = False
+        if context_length > paged.context_length:
+            paged.on_outgrown = self._go_on
+
+    @property
+    def busy(self) -> bool:
+        return any(backend.busy for backend in self._backends())
+
+    @property
+    def active(self) -> int:
+        return sum(backend.active for backend in self._backends())
+
+    def submit(self, request_id: int, request: ChatRequest, resume: Sequence[int] = ()) -> Admitted:
+        prepared = self._intake.prepare(request)
+        if self._for_paged(prepared):
+            return self._paged.take(request_id, prepared, resume)
+        return self._loaded_generator().take(request_id, prepared, resume)
+
+    def _go_on(self, request_id: int, unfinished: Unfinished) -> None:
+        self._loaded_generator().go_on(request_id, unfinished)
+
+    def _loaded_generator(self) -> GeneratorBackend:
+        if self._generator is None:
+            self._generator = self._make_generator()
+        return self._generator
+
+    def _for_paged(self, prepared: Prepared) -> bool:
+        wanted = len(prepared.ids) + (prepared.request.max_tokens or 1)
+        fits = min(wanted, self._context_length) <= self._paged.context_length
+        if not fits or needs_logits(prepared.request):
+            return False
+        greedy = prepared.request.sampling.temperature == 0 and prepared.grammar is None
+        return not (self._generator_alone and greedy) or self.busy
+
+    def step(self) -> Sequence[tuple[int, Event]]:
+        """A step of either in turn, where both have work."""
+        backends = [backend for backend in self._backends() if backend.busy]
+        self._generators_turn = not self._generators_turn
+        return backends[-1 if self._generators_turn else 0].step()
+
+    def cancel(self, request_id: int) -> None:
+        for backend in self._backends():
+            backend.cancel(request_id)
+
+    def reply(self, question: Question) -> Reply:
+        return self._intake.reply(question)
+
+    def _backends(self) -> list[PagedBackend | GeneratorBackend]:
+        return [self._paged] if self._generator is None else [self._paged, self._generator]
+
+
+def needs_logits(request: ChatRequest) -> bool:
+    """Whether the answer wants what GenAI's engine, which shows no logits, cannot do."""
+    sampling = request.sampling
+    return (
+        request.top_logprobs is not None
+        or bool(sampling.logit_bias)
+        or (sampling.presence_penalty, sampling.frequency_penalty) != (0.0, 0.0)
+        or (sampling.min_p > 0 and sampling.temperature > 0)
+    )

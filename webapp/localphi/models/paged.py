@@ -1,0 +1,36 @@
+"""How ONNX Runtime GenAI's engine is told to run a model folder's paged graph instead of its other one."""
+
+from __future__ import annotations
+
+import json
+
+from localphi.models.manifest import PagedGraph
+
+# genai_config.json names the tensors that both graphs have; these are the paged graph's own. The engine puts
+# the new tokens of all conversations in one row, and tells here where each begins in it, how many of its
+# tokens the cache has, which blocks of the cache are its, and of which tokens it wants logits.
+PAGED_INPUTS = (
+    "cumulative_sequence_lengths",
+    "past_sequence_lengths",
+    "block_table",
+    "attention_metadata",
+    "logits_indices",
+)
+
+
+def paged_overlay(
+    paged: PagedGraph, *, num_blocks: int, max_batch_size: int, max_scheduled_tokens: int
+) -> str:
+    """JSON for `og.Config(folder).overlay`: load the paged graph, and a pool of `num_blocks` for its cache.
+
+    max_scheduled_tokens: of all conversations together in one step.
+    """
+    inputs = {name: name for name in PAGED_INPUTS}
+    batching = {
+        "block_size": paged.block_tokens,
+        "num_blocks": num_blocks,
+        "max_batch_size": max_batch_size,
+        "max_scheduled_tokens": max_scheduled_tokens,
+    }
+    model = {"type": "decoder", "decoder": {"filename": paged.graph, "inputs": inputs}}
+    return json.dumps({"model": model, "engine": {"dynamic_batching": batching}})

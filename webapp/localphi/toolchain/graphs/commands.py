@@ -1,0 +1,33 @@
+"""The command line of the graph passes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from localphi.config import disable_telemetry
+from localphi.errors import LocalphiError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Give a model folder another graph over the same weights."""
+    disable_telemetry()
+
+
+@main.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def paged(folder: Path) -> None:
+    """Add to the model in FOLDER the graph that serves many conversations at once on the CPU.
+
+    Its localphi.json then names it, and the server uses it. The weights are not copied.
+    """
+    from localphi.toolchain.graphs.paged import add_paged_graph
+
+    try:
+        added = add_paged_graph(folder)
+    except LocalphiError as error:
+        raise click.ClickException(error.message) from error
+    size = (folder / added.graph).stat().st_size
+    click.echo(f"{folder / added.graph}: {size / 1e6:.2f} MB, up to {added.max_sequence_tokens} tokens")
