@@ -48,12 +48,13 @@ class PagedEngine:
     def busy(self) -> bool:
         return bool(self._running)
 
-    def begin(self, prompt: Sequence[int], tokens: int) -> int:
-        """Answer with up to `tokens` ids. Gives the place in `answers`."""
+    def begin(self, prompt: Sequence[int], tokens: int, least: int = 0) -> int:
+        """Answer with `least` to `tokens` ids. Gives the place in `answers`."""
         request = self._engine.create_request()
         options = self._og.TurnOptions(request)
         options.set_do_sample(False)
         options.set_max_generated_tokens(tokens)
+        options.set_min_generated_tokens(least)
         request.begin_turn(list(prompt), options)
         number = len(self.answers)
         self.answers.append([])
