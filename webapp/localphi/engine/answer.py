@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Sequence
 
 from localphi.chat import AnswerLogprob, ChatRequest, Chunk, Finished, FinishReason, TokenLogprob, Usage
@@ -11,8 +12,10 @@ from localphi.engine.calls import AnswerReader, Piece
 from localphi.engine.kvcache import KvCache, Setup
 from localphi.engine.sampler import Logits, Sampler, log_probabilities
 from localphi.engine.stops import StopMatcher
+from localphi.errors import EngineFailed
 
 PREFILL_CHUNK = 256
+_NEVER = -1e30  # a logit: finite, for -inf divided by a temperature is no number
 
 TokenBytes = Callable[[int], bytes]
 
@@ -23,6 +26,9 @@ class RunningAnswer:
     The token is chosen here, so that one kind of cache serves every request. Two cases are GenAI's: where the
     most likely token is all that is wanted, because it is a little faster; and where a grammar holds the
     answer, because only GenAI knows what it allows. Penalties and bias then change the logits before.
+
+    resume: tokens that the answer has already, from another worker. They are read like the prompt; but a
+    grammar must be led through them, each forced upon GenAI, whose random numbers so go on where they were.
     """
 
     def __init__(
@@ -35,9 +41,13 @@ class RunningAnswer:
         end_ids: Collection[int],
         token_bytes: TokenBytes,
         max_tokens: int,
+        resume: Sequence[int] = (),
     ) -> None:
-        self.ids = ids
         self.setup = setup
+        self._forced = deque(resume if setup.grammar else ())
+        self._resumed = () if setup.grammar else tuple(resume)
+        self.ids = [*ids, *self._resumed]
+        self._prompt_tokens = len(ids)
         self._end_ids = end_ids
         self._reader = reader
         self._stops = StopMatcher(request.stop)
@@ -48,6 +58,7 @@ class RunningAnswer:
         self._plain = request.sampling.temperature == 0 and not self._wants_logits
         self._token_bytes = token_bytes
         self._max_tokens = max_tokens
+        self._measures = not resume
         self._cache: KvCache | None = None
         self._cached = 0
         self._begun = False
@@ -58,7 +69,7 @@ class RunningAnswer:
     @property
     def size(self) -> int:
         """Tokens its KV cache must have room for."""
-        return len(self.ids) + self._max_tokens
+        return self._prompt_tokens + self._max_tokens
 
     @property
     def cache(self) -> KvCache:
@@ -75,20 +86,37 @@ class RunningAnswer:
         if not self._begun:
             self._begun = True
             self.cache.rewind(self._cached)
+            if self._resumed:
+                return self._tell_again()
         if len(self.cache.ids) < len(self.ids):
             self.cache.read(self.ids, PREFILL_CHUNK)
             return []
         return self._decode()
 
+    def _tell_again(self) -> list[Event]:
+        """What the resumed tokens add to the answer; they may be all of it."""
+        events: list[Event] = []
+        for token in self._resumed:
+            self._sampler.skip()
+            events += self._add(token)
+            if isinstance(events[-1], Finished):
+                break
+        return events
+
     def _decode(self) -> list[Event]:
         token, logits = self._by_genai() if self.setup.grammar or self._plain else self._by_us()
-        self._sampler.push(token)
-        self._produced += 1
         self._last_s = time.perf_counter()
         self._first_s = self._first_s or self._last_s
         if token in self._end_ids:
+            self._produced += 1
             return self._finish("stop")
-        events = self._events(self._reader.push(token), (token,), self._logprobs(token, logits))
+        return self._add(token, self._logprobs(token, logits))
+
+    def _add(self, token: int, logprobs: tuple[AnswerLogprob, ...] = ()) -> list[Event]:
+        """The answer has one more token, which does not end it by itself."""
+        self._sampler.push(token)
+        self._produced += 1
+        events = self._events(self._reader.push(token), (token,), logprobs)
         if self._stops.matched or self._reader.over:
             return [*events, *self._finish("stop")]
         if self._produced == self._max_tokens:
@@ -105,10 +133,20 @@ class RunningAnswer:
 
     def _by_genai(self) -> tuple[int, Logits | None]:
         """The next token; the logits only where somebody looks at them."""
+        if self._forced:
+            return self._force(self._forced.popleft()), None
         if not self._wants_logits:
             return self.cache.generate(), None
         logits = self.cache.logits()
         return self.cache.generate(self._sampler.adjusted(logits) if self._adjusts else None), logits
+
+    def _force(self, token: int) -> int:
+        logits = self.cache.logits()
+        logits[:] = _NEVER
+        logits[token] = 0
+        if self.cache.generate(logits) != token:
+            raise EngineFailed("the grammar of the answer does not allow what it has already")
+        return token
 
     def _logprobs(self, token: int, logits: Logits | None) -> tuple[AnswerLogprob, ...]:
         if self._top_logprobs is None or logits is None:
@@ -135,5 +173,7 @@ class RunningAnswer:
         last.append(Chunk(self._stops.flush(), ()))
         if reason == "stop" and self._reader.calls:
             reason = "tool_calls"
-        usage = Usage(len(self.ids), self._produced, self._last_s - self._first_s, self._cached)
+        decode_s = self._last_s - self._first_s if self._measures else 0.0
+        cached = min(self._cached, self._prompt_tokens)
+        usage = Usage(self._prompt_tokens, self._produced, decode_s, cached)
         return [*(event for event in last if event != Chunk("", ())), Finished(reason, usage)]

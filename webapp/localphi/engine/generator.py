@@ -76,7 +76,7 @@ class GeneratorBackend:
     def active(self) -> int:
         return len(self._active)
 
-    def submit(self, request_id: int, request: ChatRequest) -> Admitted:
+    def submit(self, request_id: int, request: ChatRequest, resume: Sequence[int] = ()) -> Admitted:
         sampling = replace(request.sampling, top_k=min(request.sampling.top_k, self._vocabulary))
         request = replace(request, sampling=sampling)
         self._check_bias(request)
@@ -93,6 +93,7 @@ class GeneratorBackend:
             end_ids=self._tokenizer.end_ids,
             token_bytes=self._tokenizer.token_bytes,
             max_tokens=min(request.max_tokens or room, room),
+            resume=resume,
         )
         self._waiting.append((request_id, answer))
         return Admitted(len(ids))

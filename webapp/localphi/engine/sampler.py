@@ -71,6 +71,11 @@ class Sampler:
         drawn = min(drawn, len(cumulative) - 1)  # rounding
         return drawn if ids is None else int(ids[drawn])
 
+    def skip(self) -> None:
+        """One token was chosen elsewhere: leave out its random number."""
+        if self._sampling.temperature > 0:
+            self._random.random()
+
     def push(self, token: int) -> None:
         """Tell which token the answer goes on with; penalties count from the next one."""
         if self._sampling.adjusts:
