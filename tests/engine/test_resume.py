@@ -54,7 +54,8 @@ class _Answer:
 
 
 def _answer(items: Iterable[Item]) -> _Answer:
-    text, ids = "", []
+    text = ""
+    ids: list[int] = []
     calls: list[tuple[str, str]] = []
     for item in items:
         match item:

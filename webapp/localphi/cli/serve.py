@@ -7,7 +7,7 @@ import webbrowser
 
 import click
 
-from localphi.cli.options import model_option, settings_from
+from localphi.cli.options import memory_size, model_option, settings_from
 from localphi.config import MAX_THREADS
 
 
@@ -22,14 +22,49 @@ from localphi.config import MAX_THREADS
     type=click.IntRange(1, MAX_THREADS),
     help="Threads the model computes with. [default: every core]",
 )
+@click.option(
+    "--max-requests",
+    type=click.IntRange(1, 1000),
+    help="Requests to hold, at work and waiting; more are told to come back. [default: 32]",
+)
+@click.option(
+    "--memory-budget",
+    "memory_budget_bytes",
+    type=memory_size,
+    metavar="SIZE",
+    help="Memory that all loaded models may take together, such as 12GB. [default: 3/4 of the machine's]",
+)
+@click.option(
+    "--idle-unload",
+    "idle_unload_s",
+    type=click.FloatRange(0, 1e7),
+    metavar="SECONDS",
+    help="Unload a model that nobody wanted for so long; 0 keeps it. [default: 900]",
+)
 @click.option("--open", "open_page", is_flag=True, help="Open the page in the browser.")
 def serve(
-    host: str | None, port: int | None, model: str | None, threads: int | None, open_page: bool
+    *,
+    host: str | None,
+    port: int | None,
+    model: str | None,
+    threads: int | None,
+    max_requests: int | None,
+    memory_budget_bytes: int | None,
+    idle_unload_s: float | None,
+    open_page: bool,
 ) -> None:
     """Serve the page and the OpenAI-compatible API on this machine."""
     from localphi.server import serve as run
 
-    settings = settings_from(host=host, port=port, model=model, threads=threads)
+    settings = settings_from(
+        host=host,
+        port=port,
+        model=model,
+        threads=threads,
+        max_requests=max_requests,
+        memory_budget_bytes=memory_budget_bytes,
+        idle_unload_s=idle_unload_s,
+    )
 
     def ready(url: str) -> None:
         click.echo(f"localphi serves {settings.model}")

@@ -91,6 +91,16 @@ class Engines:
         reports = [report for report in reports if report.state.status != "idle"]
         return sorted(reports, key=lambda report: report.idle_s or 0.0)
 
+    def report(self, model_id: str) -> EngineReport:
+        """One model, whatever it does. Raises ModelNotFound."""
+        self.get(model_id)
+        return self._report(self._known()[model_id])
+
+    def check_size(self, model_id: str) -> None:
+        """Raises ModelTooLarge for a model beyond the budget that was set."""
+        self.get(model_id)
+        self._check_size(model_id, self._known()[model_id].needed_bytes)
+
     def start_default(self) -> None:
         """Begin loading the model that answers when none is named."""
         self.get(self._store.default().id).start()
@@ -140,9 +150,8 @@ class Engines:
         Raises MemoryInUse when those at work leave too little, and ModelTooLarge for a model beyond the
         budget that was set. Where none was set, a large one may still have the machine for itself.
         """
+        self._check_size(model_id, needed_bytes)
         budget_bytes = self.memory_budget_bytes
-        if self._settings.memory_budget_bytes and needed_bytes > budget_bytes:
-            raise ModelTooLarge(model_id, needed_bytes, budget_bytes)
         others = {name: model for name, model in self._known().items() if name != model_id}
         while others := {name: model for name, model in others.items() if model.engine.in_memory}:
             if needed_bytes + sum(model.needed_bytes for model in others.values()) <= budget_bytes:
@@ -153,6 +162,11 @@ class Engines:
             oldest = max(idle, key=idle.__getitem__)
             with suppress(ModelInUse):  # somebody wants it since we asked
                 others[oldest].engine.unload()
+
+    def _check_size(self, model_id: str, needed_bytes: int) -> None:
+        budget_bytes = self._settings.memory_budget_bytes
+        if budget_bytes is not None and needed_bytes > budget_bytes:
+            raise ModelTooLarge(model_id, needed_bytes, budget_bytes)
 
     def _unload_idle(self) -> None:
         limit_s = self._settings.idle_unload_s
