@@ -55,9 +55,8 @@ def server(backend: str) -> Iterator[tuple[str, int]]:
     """Address and process id of a server of its own."""
     with tempfile.TemporaryDirectory() as home:
         command = [sys.executable, "-c", _SERVE, home, backend, str(STREAMS + 8)]
-        environment_path = f"{ROOT / 'webapp'}"
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, cwd=environment_path, stdin=subprocess.DEVNULL
+            command, stdout=subprocess.PIPE, text=True, cwd=ROOT / "webapp", stdin=subprocess.DEVNULL
         )
         try:
             assert process.stdout is not None

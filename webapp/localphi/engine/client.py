@@ -65,8 +65,7 @@ class Engines:
         self._making_room = threading.Lock()
         self._models: dict[str, _Model] = {}
         self._closed = threading.Event()
-        if settings.idle_unload_s:
-            threading.Thread(target=self._unload_idle, name="localphi-idle", daemon=True).start()
+        self._watch: threading.Thread | None = None
 
     @property
     def memory_budget_bytes(self) -> int:
@@ -143,6 +142,9 @@ class Engines:
         with self._making_room:
             self._make_room(model_id, needed_bytes)
             yield
+            if self._settings.idle_unload_s and self._watch is None:
+                self._watch = threading.Thread(target=self._unload_idle, name="localphi-idle", daemon=True)
+                self._watch.start()
 
     def _make_room(self, model_id: str, needed_bytes: int) -> None:
         """Unload others until it fits.

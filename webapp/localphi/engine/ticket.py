@@ -80,7 +80,6 @@ class Answer:
         self._ticket = ticket
         self._release = release
         self._watcher: Watcher = _nobody
-        self._over = False
 
     @property
     def queued_s(self) -> float | None:
@@ -100,11 +99,11 @@ class Answer:
         if isinstance(event, Admitted | Encoded | Decoded):
             raise EngineFailed("The worker sent what does not belong to an answer.")
         if isinstance(event, Failed | Finished):
-            self._over = True
             self._release(self._ticket)
-        if isinstance(event, Failed):
-            self._watcher(event.error)
-            raise event.error
+            self._tell_end(event.error if isinstance(event, Failed) else event)
+            if isinstance(event, Failed):
+                raise event.error
+            return event
         self._watcher(event)
         return event
 
@@ -119,9 +118,12 @@ class Answer:
     def close(self) -> None:
         """Free the place of this answer; cancels it unless it is over. May be called twice."""
         self._release(self._ticket)
-        if not self._over:
-            self._over = True
-            self._watcher(None)
+        self._tell_end(None)
+
+    def _tell_end(self, end: Item | LocalphiError | None) -> None:
+        """Only the first one counts. The watcher goes, which may know the answer: memory comes back at once."""
+        watcher, self._watcher = self._watcher, _nobody
+        watcher(end)
 
     def __enter__(self) -> Answer:
         return self
