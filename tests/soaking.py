@@ -71,15 +71,11 @@ class Client:
         return "answered" if text is not None else "cut short"
 
 
-def _post(body: dict[str, Any]) -> bytes:
+def _post(body: dict[str, Any], name: str = "soak") -> bytes:
+    """name: of the program that asks; each takes turns with the others."""
     data = json.dumps(body).encode()
-    head = (
-        "POST",
-        _CHAT,
-        "HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length:",
-        str(len(data)),
-    )
-    return " ".join(head).encode() + b"\r\n\r\n" + data
+    head = f"POST {_CHAT} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nUser-Agent: {name}\r\n"
+    return f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data
 
 
 def _text(body: bytes, stream: bool) -> str | None:
@@ -158,9 +154,9 @@ class OpenStreams:
     def __init__(self, url: str, bodies: Iterator[dict[str, Any]]) -> None:
         parts = urlsplit(url)
         self._sockets = []
-        for body in bodies:
+        for number, body in enumerate(bodies):
             connection = socket.create_connection((parts.hostname or "", parts.port or 0), TIMEOUT_S)
-            connection.sendall(_post({**body, "stream": True}))
+            connection.sendall(_post({**body, "stream": True}, f"stream-{number}"))
             self._sockets.append(connection)
         self._begun = threading.Semaphore(0)
         self._threads = [threading.Thread(target=self._read, args=(each,)) for each in self._sockets]

@@ -13,7 +13,7 @@ import pytest
 
 from localphi.chat import ChatRequest, Chunk, Finished, Message, Usage
 from localphi.config import DEMO_MODEL
-from localphi.engine import scheduler
+from localphi.engine import restarts, scheduler
 from localphi.engine.base import (
     Admitted,
     Ask,
@@ -239,6 +239,47 @@ def test_a_model_that_cannot_be_loaded_again_ends_every_answer_with_the_reason(b
         with pytest.raises(EngineFailed, match="no such file"):
             text.result(10)
     assert bench.engine.state.status == "failed"
+
+
+def test_a_request_that_has_seen_three_workers_die_is_given_to_no_fourth(
+    bench: _Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long each of them lived; what came later goes on."""
+    monkeypatch.setattr(restarts, "WINDOW_S", 0.0)
+    poison = bench.read(bench.ask("poison"))
+    for number in range(3):
+        other = bench.read(bench.ask(f"other {number}"))
+        _wait_for(lambda: "poison" in bench.worker.entered)
+        bench.worker.die()
+        _wait_for(lambda number=number: len(bench.workers) == number + 2)  # type: ignore[misc]
+    with pytest.raises(WorkerDied):
+        poison.result(10)
+    _wait_for(lambda: "other 2" in bench.worker.entered)
+    assert "poison" not in bench.worker.entered
+    bench.worker.finish("other 2")
+    assert other.result(10) == ""
+
+
+def test_a_machine_without_room_for_a_process_is_told(bench: _Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make(*_: object) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    text = bench.read(bench.ask("a"))
+    monkeypatch.setattr(scheduler, "WorkerProcess", make)
+    bench.worker.die()
+    with pytest.raises(EngineFailed, match=r"cannot be started: .*Cannot allocate memory"):
+        text.result(10)
+    with pytest.raises(EngineFailed, match="cannot be started"):
+        bench.ask("b")
+    assert bench.engine.held == 0
+
+
+def test_an_answer_counts_as_use_until_its_last_item(bench: _Bench) -> None:
+    bench.ask("a")
+    bench.engine._used_s -= 1000
+    bench.worker.finish("a")
+    assert bench.engine.idle_s is not None
+    assert bench.engine.idle_s < 100
 
 
 def test_questions_are_asked_again_of_the_next_worker(bench: _Bench) -> None:

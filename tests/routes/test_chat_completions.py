@@ -103,6 +103,34 @@ def test_a_worker_killed_in_mid_stream_is_not_noticed(demo_server: LiveServer) -
     assert texts == [(choice["message"]["content"], choice["finish_reason"]) for choice in alone]
 
 
+def test_calls_that_a_worker_had_begun_are_completed_by_the_next(demo_server: LiveServer) -> None:
+    engine = demo_server.engines.get("localphi-demo")
+    names = {"type": "array", "items": {"type": "string", "minLength": 60, "maxLength": 80}, "minItems": 2}
+    parameters = {"type": "object", "properties": {"names": names}, "required": ["names"]}
+    tool = {"type": "function", "function": {"name": "name_them", "parameters": parameters}}
+    body = _body("Name some.", tools=[tool], tool_choice="required", temperature=1, seed=3, max_tokens=900)
+    alone = httpx.post(demo_server.url + URL, json=body, timeout=60).json()["choices"][0]
+    wanted = [call["function"] for call in alone["message"]["tool_calls"]]
+    calls: list[dict[str, Any]] = []
+    before, pid = engine.state.restarts, engine.worker_pid
+    with httpx.stream("POST", demo_server.url + URL, json={**body, "stream": True}, timeout=60) as response:
+        for line in response.iter_lines():
+            if not line.startswith('data: {"id"'):
+                continue
+            for piece in json.loads(line[6:])["choices"][0]["delta"].get("tool_calls", []):
+                if "id" in piece:
+                    assert piece["index"] == len(calls)
+                    calls.append({"id": piece["id"], **piece["function"]})
+                else:
+                    calls[piece["index"]]["arguments"] += piece["function"]["arguments"]
+                if pid is not None and len(calls[0]["arguments"]) > 20:
+                    os.kill(pid, signal.SIGKILL)
+                    pid = None
+    assert len({call.pop("id") for call in calls}) == len(calls)
+    assert calls == wanted
+    assert engine.state.restarts == before + 1
+
+
 def _streamed(url: str, body: dict[str, Any]) -> tuple[str, str]:
     with httpx.stream("POST", url, json=body, timeout=60) as response:
         lines = [line.removeprefix("data: ") for line in response.iter_lines() if line.startswith("data: ")]

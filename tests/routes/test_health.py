@@ -143,6 +143,20 @@ def test_an_answer_moves_the_numbers(client: FlaskClient) -> None:
     assert numbers["localphi_model_loaded", demo] == 1
 
 
+def test_waiting_loads_and_deaths_are_counted(app: Flask, client: FlaskClient) -> None:
+    demo = "localphi-demo"
+    _chat(client, "hi")
+    _kill(_engine(app))
+    _chat(client, "hi", stream=True)
+    client.post(f"/engines/{demo}/unload")
+    numbers = _metrics(client)
+    assert numbers["localphi_queue_seconds_count", demo] == 2
+    assert 0 < numbers["localphi_queue_seconds_sum", demo] < 60
+    assert numbers["localphi_model_loads_total", demo] == 2
+    assert numbers["localphi_model_unloads_total", demo] == 1
+    assert numbers["localphi_worker_restarts_total", demo] == 0, "nobody was waiting when it died"
+
+
 def test_a_model_that_measures_its_speed_is_counted_with_it(demo_server: LiveServer) -> None:
     body = {"messages": [{"role": "user", "content": "What is localphi?"}]}
     name = ("localphi_decode_tokens_per_second_count", "localphi-demo")

@@ -61,8 +61,8 @@ class Engines:
         self._store = store
         self._settings = settings
         self._places = Places(settings.max_requests)
-        self._lock = threading.Lock()
-        self._making_room = threading.Lock()
+        self._lock = threading.RLock()  # Ctrl-C may close it in the middle of a start
+        self._making_room = threading.RLock()
         self._models: dict[str, _Model] = {}
         self._closed = threading.Event()
         self._watch: threading.Thread | None = None

@@ -96,7 +96,7 @@ class EngineClient:
         self._room = room
         self._slots = spec.max_active + LOOK_AHEAD
         self._numbers = itertools.count(1)
-        self._lock = threading.Lock()  # of everything below
+        self._lock = threading.RLock()  # of everything below; Ctrl-C may close it in the middle of a start
         self._process: WorkerProcess | None = None
         self._active: int | None = None  # None until the model is loaded
         self._queue: FairQueue[Ticket] = FairQueue()
@@ -266,7 +266,11 @@ class EngineClient:
     def _launch(self) -> None:
         self._failure, self._active = None, None
         self._used_s = time.monotonic()
-        self._process = WorkerProcess(self.spec, self._on_message, self._on_end)
+        try:
+            self._process = WorkerProcess(self.spec, self._on_message, self._on_end)
+        except OSError as error:  # no more processes, or no memory for one
+            message = f"The worker of model '{self.spec.model}' cannot be started: {error}."
+            raise EngineFailed(message) from error
         for number, asked in self._asked.items():
             self._process.send(Ask(number, asked.question))
         for ticket in self._working.values():
@@ -311,6 +315,7 @@ class EngineClient:
         ticket = self._working.get(number) or self._waiting(number)
         if ticket is None or not ticket.deliver(event):
             return
+        self._used_s = time.monotonic()
         self._queue.remove(ticket.place.client, ticket)
         if self._working.pop(number, None):
             self._fill()
@@ -340,10 +345,8 @@ class EngineClient:
             self._counts["restarts"] += 1
             try:
                 self._launch()
-            except OSError as failure:  # no more processes
-                self._fail_all(
-                    EngineFailed(f"The worker of '{self.spec.model}' cannot be started: {failure}")
-                )
+            except EngineFailed as failure:
+                self._fail_all(failure)
 
     def _after(self, error: LocalphiError) -> float | None:
         """Settle who gets an error. Seconds until the next worker is started, None for not at all."""

@@ -121,7 +121,7 @@ class Answer:
         self._tell_end(None)
 
     def _tell_end(self, end: Item | LocalphiError | None) -> None:
-        """Only the first one counts. The watcher goes, which may know the answer: memory comes back at once."""
+        """Only the first one counts. The watcher goes: it may know the answer, and memory would stay."""
         watcher, self._watcher = self._watcher, _nobody
         watcher(end)
 
