@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,7 +17,7 @@ from werkzeug.test import TestResponse
 
 from localphi import create_app
 from localphi.config import Settings
-from localphi.engine.client import Engines
+from localphi.engine.client import EngineClient, Engines
 from localphi.models.store import BUNDLED_DIR
 from localphi.server import bind
 
@@ -62,3 +65,13 @@ def serving(settings: Settings) -> Iterator[LiveServer]:
         server.close()
         engines.close()
         thread.join(5)
+
+
+def kill_until_it_fails(engine: EngineClient) -> None:
+    """Kill every worker as soon as it is there, until none is started any more."""
+    killed: int | None = None
+    while engine.state.status not in ("failed", "idle"):
+        if (pid := engine.worker_pid) is not None and pid != killed:
+            os.kill(pid, signal.SIGKILL)
+            killed = pid
+        time.sleep(0.001)

@@ -32,6 +32,7 @@ ONLY_IN = {
     "werkzeug": {"routes"},
     "waitress": {"server"},
     "prometheus_client": {"routes"},
+    "psutil": {"engine"},
     "click": {"cli", "toolchain"},
     "onnxruntime_genai": {"engine", "toolchain"},
     "numpy": {"engine", "toolchain"},

@@ -14,9 +14,10 @@ import pytest
 
 from localphi.chat import ChatRequest, Chunk, Finished, Item, Message, RawPrompt, Usage
 from localphi.config import DEMO_MODEL
+from localphi.engine import restarts
 from localphi.engine.base import Encode, WorkerSpec
 from localphi.engine.client import EngineClient, EngineState, Watcher
-from localphi.engine.process import Places
+from localphi.engine.queueing import Places
 from localphi.errors import (
     ContextLengthExceeded,
     EngineBusy,
@@ -25,9 +26,11 @@ from localphi.errors import (
     LocalphiError,
     RequestAbandoned,
     WorkerDied,
+    WorkerKeepsDying,
 )
+from serving import kill_until_it_fails
 
-LONG = "word " * 1000
+LONG = " ".join(f"word-{number}" for number in range(1000))
 
 
 def _ask(text: str, **options: Any) -> ChatRequest:
@@ -82,14 +85,18 @@ def test_answers_at_the_same_time_do_not_mix(engine: EngineClient) -> None:
     assert texts == ["a " * 50, "b " * 50]
 
 
-def _cut_short(
-    engine: EngineClient, cut: Callable[[EngineClient], None], watcher: Watcher = lambda _: None
-) -> LocalphiError:
-    """How an answer ends that is cut short. A quick worker may be done before, so it is asked again."""
+def _kill(engine: EngineClient) -> None:
+    pid = engine.worker_pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+
+
+def _cut_short(engine: EngineClient, watcher: Watcher = lambda _: None) -> LocalphiError:
+    """How an answer ends whose workers all die. A quick one may be done before, so it is asked again."""
     for _ in range(50):
         answer = engine.submit(_ask(LONG))
         answer.watch(watcher)
-        cut(engine)
+        kill_until_it_fails(engine)
         try:
             list(answer)
         except LocalphiError as error:
@@ -97,19 +104,40 @@ def _cut_short(
     raise AssertionError("every answer was complete")
 
 
-def _kill(engine: EngineClient) -> None:
-    assert engine.worker_pid is not None
-    os.kill(engine.worker_pid, signal.SIGKILL)
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that keeps dying is tried again at once."""
+    monkeypatch.setattr(restarts, "_FIRST_PAUSE_S", 0.0)
 
 
-def test_a_killed_worker_ends_its_answer_with_an_error_and_the_next_request_works(
-    engine: EngineClient,
-) -> None:
-    error = _cut_short(engine, _kill)
-    assert isinstance(error, WorkerDied)
+def test_an_answer_goes_on_in_the_next_worker(engine: EngineClient) -> None:
+    """Word for word, whatever of it the first one had said."""
+    for _ in range(2):
+        with engine.submit(_ask(LONG)) as answer:
+            _kill(engine)
+            *chunks, last = list(answer)
+        assert "".join(chunk.text for chunk in chunks if isinstance(chunk, Chunk)) == LONG
+        assert last == Finished("stop", Usage(1000, 1000))
+    assert engine.state.restarts > 0
+
+
+def test_a_model_whose_workers_keep_dying_is_given_up_with_the_reason(engine: EngineClient) -> None:
+    error = _cut_short(engine)
+    assert isinstance(error, WorkerKeepsDying)
     assert "-9" in error.message
-    with engine.submit(_ask("again")) as second:
-        assert isinstance(list(second)[-1], Finished)
+    assert 0 < error.retry_after_s <= 5
+    assert engine.state.failure == error
+    assert engine.held == 0
+    with pytest.raises(WorkerKeepsDying, match="again and again"):
+        engine.submit(_ask("hello"))
+    assert engine.worker_pid is None, "it is left alone for a while"
+
+
+def test_a_model_that_was_given_up_is_tried_again_later(engine: EngineClient, patient: None) -> None:
+    assert isinstance(_cut_short(engine), WorkerKeepsDying)
+    with engine.submit(_ask("hello")) as answer:
+        assert isinstance(list(answer)[-1], Finished)
+    assert engine.state.status == "loaded"
 
 
 def test_a_worker_killed_while_nobody_asks_costs_the_next_request_nothing(engine: EngineClient) -> None:
@@ -183,14 +211,14 @@ def test_a_watcher_sees_every_item_and_the_end(engine: EngineClient) -> None:
     assert isinstance(seen[-1], Finished), "closing what is over is no end"
 
 
-def test_a_watcher_is_told_of_a_close_and_of_a_failure(engine: EngineClient) -> None:
+def test_a_watcher_is_told_of_a_close_and_of_a_failure(engine: EngineClient, patient: None) -> None:
     seen: list[Item | LocalphiError | None] = []
     answer = engine.submit(_ask(LONG))
     answer.watch(seen.append)
     answer.close()
     answer.close()
     assert seen == [None]
-    error = _cut_short(engine, _kill, seen.append)
+    error = _cut_short(engine, seen.append)
     assert seen[-1] is error
 
 
@@ -213,9 +241,9 @@ def test_places_are_shared_by_all_models_of_a_server(tmp_path: Path) -> None:
     right.close()
 
 
-def test_every_place_comes_back_when_a_worker_dies(engine: EngineClient) -> None:
+def test_every_place_comes_back_when_workers_die(engine: EngineClient, patient: None) -> None:
     for _ in range(3):
-        assert isinstance(_cut_short(engine, _kill), WorkerDied)
+        assert isinstance(_cut_short(engine), WorkerDied)
     with engine.submit(_ask("one")), engine.submit(_ask("two")):
         pass  # both of the two places
 

@@ -10,7 +10,7 @@ import pytest
 from localphi.chat import ChatRequest, Message
 from localphi.engine.base import WorkerSpec
 from localphi.engine.client import EngineClient
-from localphi.engine.process import Places
+from localphi.engine.queueing import Places
 from localphi.errors import EngineFailed, ModelDamaged
 from serving import DEMO
 

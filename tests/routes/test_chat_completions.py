@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import httpx
@@ -13,11 +14,12 @@ from flask.testing import FlaskClient
 from openai import OpenAI
 
 from localphi.chat import ChatRequest, Chunk, Message
+from localphi.engine import restarts
 from localphi.engine.client import Answer
 from localphi.errors import RequestAbandoned
 from localphi.models.manifest import load_manifest
 from localphi.routes.openai_api import _Wire
-from serving import DEMO, LiveServer
+from serving import DEMO, LiveServer, kill_until_it_fails
 
 URL = "/v1/chat/completions"
 
@@ -81,25 +83,85 @@ def test_health_is_ok_before_any_model_is_loaded(client: FlaskClient) -> None:
     assert client.get("/healthz").get_json() == {"status": "ok"}
 
 
-def test_a_worker_killed_in_mid_stream_gives_an_error_event_and_the_next_request_works(
-    demo_server: LiveServer,
-) -> None:
+def test_a_worker_killed_in_mid_stream_is_not_noticed(demo_server: LiveServer) -> None:
+    """Eight at once, greedy and seeded, begun and waiting: each text is that of an undisturbed run."""
     engine = demo_server.engines.get("localphi-demo")
-    long = "7" * 1900  # read in chunks, in turn with the others: most of a second before the first token
-    others = [engine.submit(ChatRequest((Message("user", long),))) for _ in range(3)]
-    with httpx.stream("POST", demo_server.url + URL, json=_body(long, stream=True), timeout=30) as response:
-        lines = response.iter_lines()
-        next(lines)
+    url, questions = demo_server.url + URL, [f"Tell me {number} things about WebGPU." for number in range(8)]
+    bodies = [
+        _body(text, max_tokens=200, temperature=number % 2 * 1.5, seed=number)
+        for number, text in enumerate(questions)
+    ]
+    with ThreadPoolExecutor(8) as pool:
+        alone = [httpx.post(url, json=body, timeout=60).json()["choices"][0] for body in bodies]
+        streams = [pool.submit(_streamed, url, {**body, "stream": True}) for body in bodies]
+        _wait_until(lambda: engine.state.active > 1)
+        time.sleep(0.2)
+        before = engine.state.restarts
         assert engine.worker_pid is not None
         os.kill(engine.worker_pid, signal.SIGKILL)
-        events = [line for line in lines if line]
-    for other in others:
-        other.close()
+        texts = [stream.result(60) for stream in streams]
+    assert engine.state.restarts == before + 1
+    assert texts == [(choice["message"]["content"], choice["finish_reason"]) for choice in alone]
+
+
+def test_calls_that_a_worker_had_begun_are_completed_by_the_next(demo_server: LiveServer) -> None:
+    engine = demo_server.engines.get("localphi-demo")
+    names = {"type": "array", "items": {"type": "string", "minLength": 60, "maxLength": 80}, "minItems": 2}
+    parameters = {"type": "object", "properties": {"names": names}, "required": ["names"]}
+    tool = {"type": "function", "function": {"name": "name_them", "parameters": parameters}}
+    body = _body("Name some.", tools=[tool], tool_choice="required", temperature=1, seed=3, max_tokens=900)
+    alone = httpx.post(demo_server.url + URL, json=body, timeout=60).json()["choices"][0]
+    wanted = [call["function"] for call in alone["message"]["tool_calls"]]
+    calls: list[dict[str, Any]] = []
+    before, pid = engine.state.restarts, engine.worker_pid
+    with httpx.stream("POST", demo_server.url + URL, json={**body, "stream": True}, timeout=60) as response:
+        for line in response.iter_lines():
+            if not line.startswith('data: {"id"'):
+                continue
+            for piece in json.loads(line[6:])["choices"][0]["delta"].get("tool_calls", []):
+                if "id" in piece:
+                    assert piece["index"] == len(calls)
+                    calls.append({"id": piece["id"], **piece["function"]})
+                else:
+                    calls[piece["index"]]["arguments"] += piece["function"]["arguments"]
+                if pid is not None and len(calls[0]["arguments"]) > 20:
+                    os.kill(pid, signal.SIGKILL)
+                    pid = None
+    assert len({call.pop("id") for call in calls}) == len(calls)
+    assert calls == wanted
+    assert engine.state.restarts == before + 1
+
+
+def _streamed(url: str, body: dict[str, Any]) -> tuple[str, str]:
+    with httpx.stream("POST", url, json=body, timeout=60) as response:
+        lines = [line.removeprefix("data: ") for line in response.iter_lines() if line.startswith("data: ")]
+    assert lines[-1] == "[DONE]", lines[-1]
+    choices = [json.loads(line)["choices"][0] for line in lines[:-1]]
+    return "".join(choice["delta"].get("content") or "" for choice in choices), choices[-1]["finish_reason"]
+
+
+def test_a_worker_that_keeps_dying_gives_an_error_event_and_later_requests_work(
+    live_server: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restarts, "_FIRST_PAUSE_S", 0.5)
+    engine = live_server.engines.get("localphi-demo")
+    body = _body("word " * 1000, stream=True)
+    for _ in range(50):  # a quick worker may be done before it is killed
+        with httpx.stream("POST", live_server.url + URL, json=body, timeout=30) as response:
+            lines = response.iter_lines()
+            next(lines)
+            kill_until_it_fails(engine)
+            events = [line for line in lines if line]
+        if "[DONE]" not in events[-1]:
+            break
     error = json.loads(events[-1].removeprefix("data: "))["error"]
     assert error["code"] == "worker_died"
-    assert "[DONE]" not in "".join(events)
-    again = httpx.post(demo_server.url + URL, json=_body("Hello"), timeout=30)
-    assert again.json()["choices"][0]["message"]["content"]
+    refused = httpx.post(live_server.url + URL, json=_body("Hello"), timeout=30)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "worker_died")
+    assert int(refused.headers["Retry-After"]) == 1
+    time.sleep(0.6)
+    again = httpx.post(live_server.url + URL, json=_body("Hello"), timeout=30)
+    assert again.json()["choices"][0]["message"]["content"] == "Hello"
 
 
 @pytest.mark.parametrize("stream", [True, False])

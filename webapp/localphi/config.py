@@ -64,6 +64,8 @@ class Settings:
     max_active: requests a model works on at the same time.
     kv_budget_bytes: memory that the KV caches of one model may take together, those of answers at work and
     those kept for the turns that follow. Bounds the context, too.
+    memory_budget_bytes: memory that all loaded models may take together, by estimate; None: three quarters of
+    the machine's. idle_unload_s: a model that nobody wanted for so long is unloaded; 0: never.
     """
 
     home: Path = field(default_factory=_default_home)
@@ -75,6 +77,8 @@ class Settings:
     max_requests: int = 32
     max_active: int = 8
     kv_budget_bytes: int = 4 * 1024**3
+    memory_budget_bytes: int | None = None
+    idle_unload_s: float = 15 * 60
     page_dir: Path = field(default_factory=default_page_dir)
 
     @classmethod

@@ -19,6 +19,10 @@
     ├── EngineBusy                the queue is full; `retry_after_s` says when to come back
     ├── EngineFailed              the runtime refused or broke while working on this request
     ├── WorkerDied                the worker process ended while it had this request
+    │   └── WorkerKeepsDying        too often in a short time; `retry_after_s` says when it is tried again
+    ├── ModelTooLarge             the model needs more memory than the server may use
+    ├── MemoryInUse               it would fit if other models were not at work; `retry_after_s`
+    ├── ModelInUse                the model cannot be unloaded, it has requests
     ├── EngineStopping            the server is being stopped
     ├── RequestAbandoned          nobody waits for the answer any more
     └── ServerStartFailed         the address cannot be served (port in use, not a loopback address)
@@ -160,16 +164,17 @@ class CannotRewrite(LocalphiError):
 
 
 class EngineBusy(LocalphiError):
-    """args: requests in the queue, seconds after which to try again."""
+    """args: requests in the queue, seconds after which to try again, whether all are of one client."""
 
-    def __init__(self, waiting: int, retry_after_s: int) -> None:
-        super().__init__(waiting, retry_after_s)
+    def __init__(self, waiting: int, retry_after_s: int, of_one_client: bool = False) -> None:
+        super().__init__(waiting, retry_after_s, of_one_client)
         self.retry_after_s = retry_after_s
 
     @property
     def message(self) -> str:
-        waiting, retry_after_s = self.args
-        return f"The queue is full ({waiting} requests). Try again in {retry_after_s} s."
+        waiting, retry_after_s, of_one_client = self.args
+        full = "Your share of the queue is full" if of_one_client else "The queue is full"
+        return f"{full} ({waiting} requests). Try again in {retry_after_s} s."
 
 
 class EngineFailed(LocalphiError):
@@ -189,6 +194,71 @@ class WorkerDied(LocalphiError):
             f"The worker process of model '{model}' ended unexpectedly (exit code {exit_code}). "
             "It starts again with the next request."
         )
+
+
+class WorkerKeepsDying(WorkerDied):
+    """args: model id, exit code of the last process or None, seconds until it is tried again."""
+
+    def __init__(self, model: str, exit_code: int | None, retry_after_s: int) -> None:
+        super().__init__(model, exit_code)
+        self.args = (model, exit_code, retry_after_s)
+        self.retry_after_s = retry_after_s
+
+    @property
+    def message(self) -> str:
+        model, exit_code, retry_after_s = self.args
+        return (
+            f"The worker process of model '{model}' ends again and again (exit code {exit_code}). "
+            f"A request in {retry_after_s} s tries it once more; localphi doctor may tell what is wrong."
+        )
+
+
+class ModelTooLarge(LocalphiError):
+    """args: model id, bytes that it needs, bytes that the server may use."""
+
+    def __init__(self, model: str, needed_bytes: int, budget_bytes: int) -> None:
+        super().__init__(model, needed_bytes, budget_bytes)
+
+    @property
+    def message(self) -> str:
+        model, needed_bytes, budget_bytes = self.args
+        return (
+            f"The model '{model}' may need {_gigabytes(needed_bytes)} of memory, but the budget is "
+            f"{_gigabytes(budget_bytes)}. Take a smaller model, or raise --memory-budget."
+        )
+
+
+class MemoryInUse(LocalphiError):
+    """args: model id, bytes that it needs, ids of the models at work, seconds after which to try again."""
+
+    def __init__(self, model: str, needed_bytes: int, at_work: tuple[str, ...], retry_after_s: int) -> None:
+        super().__init__(model, needed_bytes, at_work, retry_after_s)
+        self.retry_after_s = retry_after_s
+
+    @property
+    def message(self) -> str:
+        model, needed_bytes, at_work, retry_after_s = self.args
+        return (
+            f"The model '{model}' may need {_gigabytes(needed_bytes)} of memory, which is in use by "
+            f"{', '.join(at_work)}, at work now. Try again in {retry_after_s} s."
+        )
+
+
+class ModelInUse(LocalphiError):
+    """args: model id, requests that it has."""
+
+    def __init__(self, model: str, held: int) -> None:
+        super().__init__(model, held)
+
+    @property
+    def message(self) -> str:
+        model, held = self.args
+        have = "a request that is" if held == 1 else f"{held} requests that are"
+        return f"The model '{model}' has {have} not answered yet. Try again when it is idle."
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.1f} GB"
 
 
 class EngineStopping(LocalphiError):

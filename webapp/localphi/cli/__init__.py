@@ -11,6 +11,7 @@ from localphi import __version__
 from localphi.cli.agent import agent
 from localphi.cli.chat import chat
 from localphi.cli.doctor import doctor
+from localphi.cli.engines import load, ps, stop
 from localphi.cli.evaluate import evaluate
 from localphi.cli.models import models
 from localphi.cli.quantize import quantize_model
@@ -46,5 +47,5 @@ def main() -> None:
             stream.reconfigure(errors="replace")
 
 
-for _command in (serve, chat, agent, models, quantize_model, evaluate, doctor):
+for _command in (serve, ps, load, stop, chat, agent, models, quantize_model, evaluate, doctor):
     main.add_command(_command)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 
 from localphi.config import DEMO_MODEL, Settings
@@ -10,6 +12,18 @@ from localphi.errors import LocalphiError
 model_option = click.option(
     "--model", metavar="ID|FOLDER", help=f"Model of the store, or a model folder. [default: {DEMO_MODEL}]"
 )
+
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) *([MG])B?", re.IGNORECASE)
+_UNITS = {"M": 10**6, "G": 10**9}
+
+
+def memory_size(text: str) -> int:
+    """Bytes, written as 800MB or 12GB."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None or float(match[1]) == 0:
+        raise click.BadParameter(f"{text!r} is no size such as 800MB or 12GB.")
+    return int(float(match[1]) * _UNITS[match[2].upper()])
 
 
 def settings_from(**overrides: object) -> Settings:

@@ -8,7 +8,7 @@ from typing import get_args
 
 import click
 
-from localphi.cli.options import model_option, settings_from
+from localphi.cli.options import memory_size, model_option, settings_from
 from localphi.config import MAX_THREADS, BackendName
 
 
@@ -28,6 +28,25 @@ from localphi.config import MAX_THREADS, BackendName
     type=click.Choice(get_args(BackendName)),
     help="What computes answers: paged, many in one step; generator, each by itself; auto, paged where the "
     "model has a graph for it; echo, no model at all. [default: auto]",
+)
+@click.option(
+    "--max-requests",
+    type=click.IntRange(1, 1000),
+    help="Requests to hold, at work and waiting; more are told to come back. [default: 32]",
+)
+@click.option(
+    "--memory-budget",
+    "memory_budget_bytes",
+    type=memory_size,
+    metavar="SIZE",
+    help="Memory that all loaded models may take together, such as 12GB. [default: 3/4 of the machine's]",
+)
+@click.option(
+    "--idle-unload",
+    "idle_unload_s",
+    type=click.FloatRange(0, 1e7),
+    metavar="SECONDS",
+    help="Unload a model that nobody wanted for so long; 0 keeps it. [default: 900]",
 )
 @click.option("--open", "open_page", is_flag=True, help="Open the page in the browser.")
 def serve(open_page: bool, **options: object) -> None:

@@ -8,6 +8,10 @@ A backend lives in the worker and is called by its one owner thread only:
     busy                  whether step() has work to do
     active                how many requests it works on; the others it has are waiting
     reply(question)       what is asked about texts and token ids, at once
+
+An answer whose worker died goes on in another: submit(id, request, resume) gets the token ids that it has
+already. Their events are told again, log probabilities left out; then it goes on as if it had never stopped,
+with all counts those of the whole answer. A backend may also begin anew, where that gives the same ids.
 """
 
 from __future__ import annotations
@@ -83,7 +87,7 @@ class Backend(Protocol):
     @property
     def active(self) -> int: ...
 
-    def submit(self, request_id: int, request: ChatRequest) -> Admitted: ...
+    def submit(self, request_id: int, request: ChatRequest, resume: Sequence[int] = ()) -> Admitted: ...
 
     def step(self) -> Sequence[tuple[int, Event]]: ...
 
@@ -108,6 +112,17 @@ class WorkerSpec:
 # Client to worker.
 @dataclass(frozen=True)
 class Submit:
+    """resume: token ids of the answer that an earlier worker has made."""
+
+    request_id: int
+    request: ChatRequest
+    resume: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Check:
+    """Asks whether a request that still has to wait is valid: Admitted, or Failed with what is wrong."""
+
     request_id: int
     request: ChatRequest
 
@@ -123,7 +138,7 @@ class Ask:
     question: Question
 
 
-Command = Submit | Cancel | Ask
+Command = Submit | Check | Cancel | Ask
 
 
 # Worker to client. A worker that cannot load its model says so and ends; else a `Status` comes first.

@@ -5,277 +5,100 @@
             ...
 
 Any thread may submit. Closing an answer, finished or not, frees its place; an unfinished one is cancelled.
+
+Models are loaded when they are first asked for, and stay until they are idle for long or another one needs
+their memory: the least recently used goes first, never one that has requests.
 """
 
 from __future__ import annotations
 
-import itertools
-import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Literal
 
-from localphi.chat import CallArguments, CallStarted, ChatRequest, Chunk, Finished, Item
 from localphi.config import Settings
-from localphi.engine.base import (
-    Admitted,
-    Ask,
-    Decode,
-    Decoded,
-    Encode,
-    Encoded,
-    Event,
-    Failed,
-    Question,
-    Reply,
-    Submit,
-    WorkerSpec,
-)
-from localphi.engine.process import Places, WorkerProcess
-from localphi.errors import EngineFailed, EngineStopping, LocalphiError, RequestAbandoned, WorkerDied
+from localphi.engine.base import WorkerSpec
+from localphi.engine.memory import default_budget_bytes, estimated_bytes, resident_bytes
+from localphi.engine.queueing import Places
+from localphi.engine.scheduler import EngineClient, EngineState
+from localphi.engine.ticket import Answer, Gone, Watcher
+from localphi.errors import EngineStopping, MemoryInUse, ModelInUse, ModelTooLarge
 from localphi.models.store import ModelFolder, ModelStore
 
-_POLL_S = 0.5  # how often a waiting thread looks whether it is still wanted; Windows needs it for Ctrl-C
+__all__ = ["Answer", "EngineClient", "EngineReport", "EngineState", "Engines", "Gone", "Watcher"]
 
-Gone = Callable[[], bool]
-Watcher = Callable[[Item | LocalphiError | None], object]
-"""Gets each item of an answer as it is taken, and what ends it early: an error, or None for a close()."""
-
-
-def _never() -> bool:
-    return False
-
-
-def _nobody(_: Item | LocalphiError | None) -> None:
-    return None
-
-
-class Answer:
-    """A stream of Items that ends with Finished. Use it as a context manager, or close() it."""
-
-    def __init__(
-        self, process: WorkerProcess, request_id: int, events: queue.SimpleQueue[Event], prompt_tokens: int
-    ) -> None:
-        self.prompt_tokens = prompt_tokens
-        self._process = process
-        self._request_id = request_id
-        self._events = events
-        self._watcher: Watcher = _nobody
-        self._over = False
-
-    def watch(self, watcher: Watcher) -> None:
-        """Let `watcher` see the items that are to come, and the end."""
-        self._watcher = watcher
-
-    def next(self, timeout_s: float) -> Item | None:
-        """The next item, or None when nothing came in time. Raises what ended the answer early."""
-        try:
-            event = self._events.get(timeout=timeout_s)
-        except queue.Empty:
-            return None
-        match event:
-            case Failed(error):
-                self._process.abandon(self._request_id)
-                self._over = True
-                self._watcher(error)
-                raise error
-            case Finished():
-                self._process.forget(self._request_id)
-                self._over = True
-                self._watcher(event)
-                return event
-            case Chunk() | CallStarted() | CallArguments():
-                self._watcher(event)
-                return event
-            case Admitted() | Encoded() | Decoded():
-                raise EngineFailed("The worker sent what does not belong to an answer.")
-
-    def __iter__(self) -> Iterator[Item]:
-        while True:
-            item = self.next(_POLL_S)
-            if item is not None:
-                yield item
-            if isinstance(item, Finished):
-                return
-
-    def close(self) -> None:
-        """Free the place of this answer; cancels it unless it is over. May be called twice."""
-        self._process.abandon(self._request_id)
-        if not self._over:
-            self._over = True
-            self._watcher(None)
-
-    def __enter__(self) -> Answer:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+_KV_CACHES_KEPT = 8  # beside those of answers at work, as kvcache.MAX_KEPT; numpy is not imported here
+_MEMORY_RETRY_AFTER_S = 5
 
 
 @dataclass(frozen=True)
-class EngineState:
-    """What a model is doing. held: requests it has; active: those of them that it works on now.
+class EngineReport:
+    """A model, for people. memory_bytes: measured now, None without a worker; estimated_bytes: at the most.
 
-    status: idle until it is first needed. failure: what ended its worker, None unless the status is failed.
+    idle_s: None while it has requests. unloads_in_s: None where it has none or stays.
     """
 
-    status: Literal["idle", "loading", "loaded", "failed"]
-    held: int = 0
-    active: int = 0
-    failure: LocalphiError | None = None
+    model: str
+    backend: str
+    state: EngineState
+    memory_bytes: int | None
+    estimated_bytes: int
+    idle_s: float | None
+    unloads_in_s: float | None
 
 
-class EngineClient:
-    """One model: starts its worker when it is first needed, and again after the worker has died."""
-
-    def __init__(self, spec: WorkerSpec, places: Places) -> None:
-        self._spec = spec
-        self._places = places
-        self._numbers = itertools.count(1)
-        self._lock = threading.Lock()
-        self._process: WorkerProcess | None = None
-        self._closed = False
-
-    @property
-    def worker_pid(self) -> int | None:
-        return self._process.pid if self._process and self._process.alive else None
-
-    @property
-    def held(self) -> int:
-        """Requests the model holds now, running and waiting."""
-        return self._process.held if self._process else 0
-
-    @property
-    def state(self) -> EngineState:
-        process = self._process
-        if process is None:
-            return EngineState("idle")
-        if process.failure is not None:
-            return EngineState("failed", failure=process.failure)
-        return EngineState("loaded" if process.loaded else "loading", process.held, process.active)
-
-    def start(self) -> None:
-        """Begin loading the model, without waiting for it."""
-        self._running_process()
-
-    def submit(self, request: ChatRequest, gone: Gone = _never) -> Answer:
-        """Wait until the request is admitted.
-
-        gone: asked now and then whether nobody waits any more; then RequestAbandoned is raised.
-        Raises EngineBusy, InvalidRequest, or what keeps the model from loading.
-        """
-        try:
-            return self._submit(request, gone)
-        except WorkerDied:  # often long before this request came; what it had not begun costs nothing
-            return self._submit(request, gone)
-
-    def encode(self, asked: Encode, gone: Gone = _never) -> Encoded:
-        """The token ids of a text. Takes no place, and waits for one step of the answers at work."""
-        reply = self._reply(asked, gone)
-        if not isinstance(reply, Encoded):
-            raise EngineFailed("The worker replied to another question.")
-        return reply
-
-    def decode(self, ids: Sequence[int], gone: Gone = _never) -> str:
-        """The text of token ids, control tokens included. Raises InvalidRequest for an id that is none."""
-        reply = self._reply(Decode(tuple(ids)), gone)
-        if not isinstance(reply, Decoded):
-            raise EngineFailed("The worker replied to another question.")
-        return reply.text
-
-    def close(self) -> None:
-        """End the worker for good. Answers at work, and requests to come, get EngineStopping."""
-        with self._lock:
-            self._closed = True
-            if self._process is not None:
-                self._process.close()
-
-    def _submit(self, request: ChatRequest, gone: Gone) -> Answer:
-        process = self._running_process()
-        request_id = next(self._numbers)
-        events = process.register(request_id)
-        try:
-            process.send(Submit(request_id, request))
-            first = _first(events, gone)
-        except BaseException:  # Ctrl-C too: the place must not stay taken
-            process.abandon(request_id)
-            raise
-        if isinstance(first, Admitted):
-            return Answer(process, request_id, events, first.prompt_tokens)
-        process.forget(request_id)
-        if isinstance(first, Failed):
-            raise first.error
-        raise EngineFailed("The worker answered before it admitted the request.")
-
-    def _reply(self, question: Question, gone: Gone) -> Reply:
-        try:
-            return self._ask(question, gone)
-        except WorkerDied:
-            return self._ask(question, gone)
-
-    def _ask(self, question: Question, gone: Gone) -> Reply:
-        process = self._running_process()
-        request_id = next(self._numbers)
-        events = process.register(request_id, takes_place=False)
-        try:
-            process.send(Ask(request_id, question))
-            reply = _first(events, gone)
-        finally:
-            process.forget(request_id)
-        if isinstance(reply, Failed):
-            raise reply.error
-        if isinstance(reply, Encoded | Decoded):
-            return reply
-        raise EngineFailed("The worker answered where it should have replied.")
-
-    def _running_process(self) -> WorkerProcess:
-        with self._lock:
-            if self._closed:
-                raise EngineStopping
-            if self._process is None or not self._process.alive:
-                self._process = WorkerProcess(self._spec, self._places)
-            return self._process
-
-
-def _first(events: queue.SimpleQueue[Event], gone: Gone) -> Event:
-    while True:
-        try:
-            return events.get(timeout=_POLL_S)
-        except queue.Empty:
-            if gone():
-                raise RequestAbandoned from None
+@dataclass(frozen=True)
+class _Model:
+    engine: EngineClient
+    needed_bytes: int
 
 
 class Engines:
-    """The loaded models of one server, by id."""
+    """The models of one server, by id."""
 
     def __init__(self, store: ModelStore, settings: Settings) -> None:
         self._store = store
         self._settings = settings
         self._places = Places(settings.max_requests)
-        self._lock = threading.Lock()
-        self._clients: dict[str, EngineClient] = {}
-        self._closed = False
+        self._lock = threading.RLock()  # Ctrl-C may close it in the middle of a start
+        self._making_room = threading.RLock()
+        self._models: dict[str, _Model] = {}
+        self._closed = threading.Event()
+        self._watch: threading.Thread | None = None
+
+    @property
+    def memory_budget_bytes(self) -> int:
+        return self._settings.memory_budget_bytes or default_budget_bytes()
 
     def get(self, model_id: str) -> EngineClient:
         """The engine of a model of the store. Raises ModelNotFound."""
         with self._lock:
-            if self._closed:
+            if self._closed.is_set():
                 raise EngineStopping
-            if model_id not in self._clients:
-                spec = self._spec(self._store.get(model_id))
-                self._clients[model_id] = EngineClient(spec, self._places)
-            return self._clients[model_id]
+            if model_id not in self._models:
+                self._models[model_id] = self._model(self._store.get(model_id))
+            return self._models[model_id].engine
 
     def states(self) -> dict[str, EngineState]:
         """What each model that was needed so far is doing, by its id."""
-        with self._lock:
-            clients = dict(self._clients)
-        return {model_id: client.state for model_id, client in clients.items()}
+        return {model_id: model.engine.state for model_id, model in self._known().items()}
+
+    def reports(self) -> list[EngineReport]:
+        """The models that are loaded, or failed; the most recently used first."""
+        reports = [self._report(model) for model in self._known().values()]
+        reports = [report for report in reports if report.state.status != "idle"]
+        return sorted(reports, key=lambda report: report.idle_s or 0.0)
+
+    def report(self, model_id: str) -> EngineReport:
+        """One model, whatever it does. Raises ModelNotFound."""
+        self.get(model_id)
+        return self._report(self._known()[model_id])
+
+    def check_size(self, model_id: str) -> None:
+        """Raises ModelTooLarge for a model beyond the budget that was set."""
+        self.get(model_id)
+        self._check_size(model_id, self._known()[model_id].needed_bytes)
 
     def start_default(self) -> None:
         """Begin loading the model that answers when none is named."""
@@ -284,11 +107,77 @@ class Engines:
     def close(self) -> None:
         """End every worker. May be called twice."""
         with self._lock:
-            self._closed = True
-            clients = list(self._clients.values())
-            self._clients.clear()
-        for client in clients:
-            client.close()
+            self._closed.set()
+            models = list(self._models.values())
+            self._models.clear()
+        for model in models:
+            model.engine.close()
+
+    def _known(self) -> dict[str, _Model]:
+        with self._lock:
+            return dict(self._models)
+
+    def _model(self, folder: ModelFolder) -> _Model:
+        spec = self._spec(folder)
+        sequences = spec.max_active + _KV_CACHES_KEPT
+        needed_bytes = estimated_bytes(folder.manifest, spec.kv_budget_bytes, sequences)
+        engine = EngineClient(spec, self._places, lambda: self._room_for(folder.id, needed_bytes))
+        return _Model(engine, needed_bytes)
+
+    def _report(self, model: _Model) -> EngineReport:
+        engine = model.engine
+        state, idle_s = engine.state, engine.idle_s
+        unloads_in_s = None
+        if idle_s is not None and self._settings.idle_unload_s and state.status in ("loading", "loaded"):
+            unloads_in_s = max(0.0, self._settings.idle_unload_s - idle_s)
+        memory_bytes = resident_bytes(engine.worker_pid)
+        spec = engine.spec
+        return EngineReport(
+            spec.model, spec.backend, state, memory_bytes, model.needed_bytes, idle_s, unloads_in_s
+        )
+
+    @contextmanager
+    def _room_for(self, model_id: str, needed_bytes: int) -> Iterator[None]:
+        """While a model is started: nobody else takes the memory that was made free for it."""
+        with self._making_room:
+            self._make_room(model_id, needed_bytes)
+            yield
+            if self._settings.idle_unload_s and self._watch is None:
+                self._watch = threading.Thread(target=self._unload_idle, name="localphi-idle", daemon=True)
+                self._watch.start()
+
+    def _make_room(self, model_id: str, needed_bytes: int) -> None:
+        """Unload others until it fits.
+
+        Raises MemoryInUse when those at work leave too little, and ModelTooLarge for a model beyond the
+        budget that was set. Where none was set, a large one may still have the machine for itself.
+        """
+        self._check_size(model_id, needed_bytes)
+        budget_bytes = self.memory_budget_bytes
+        others = {name: model for name, model in self._known().items() if name != model_id}
+        while others := {name: model for name, model in others.items() if model.engine.in_memory}:
+            if needed_bytes + sum(model.needed_bytes for model in others.values()) <= budget_bytes:
+                return
+            idle = {name: idle_s for name in others if (idle_s := others[name].engine.idle_s) is not None}
+            if not idle:
+                raise MemoryInUse(model_id, needed_bytes, tuple(sorted(others)), _MEMORY_RETRY_AFTER_S)
+            oldest = max(idle, key=idle.__getitem__)
+            with suppress(ModelInUse):  # somebody wants it since we asked
+                others[oldest].engine.unload()
+
+    def _check_size(self, model_id: str, needed_bytes: int) -> None:
+        budget_bytes = self._settings.memory_budget_bytes
+        if budget_bytes is not None and needed_bytes > budget_bytes:
+            raise ModelTooLarge(model_id, needed_bytes, budget_bytes)
+
+    def _unload_idle(self) -> None:
+        limit_s = self._settings.idle_unload_s
+        while not self._closed.wait(min(limit_s / 4, 10.0)):
+            for model in self._known().values():
+                idle_s = model.engine.idle_s
+                if model.engine.in_memory and idle_s is not None and idle_s >= limit_s:
+                    with suppress(ModelInUse):
+                        model.engine.unload()
 
     def _spec(self, folder: ModelFolder) -> WorkerSpec:
         settings = self._settings

@@ -37,7 +37,10 @@ class _Echo:
 
 
 class EchoBackend:
-    """One word is one token; its id is its length. Ids are read as words of so many x."""
+    """One word is one token; its id is its length. Ids are read as words of so many x.
+
+    An answer that is resumed begins anew: it cannot become another one.
+    """
 
     def __init__(self, context_length: int = _CONTEXT_LENGTH) -> None:
         self._context_length = context_length
@@ -51,7 +54,7 @@ class EchoBackend:
     def active(self) -> int:
         return len(self._queue)
 
-    def submit(self, request_id: int, request: ChatRequest) -> Admitted:
+    def submit(self, request_id: int, request: ChatRequest, resume: Sequence[int] = ()) -> Admitted:
         if request.tools:
             raise UnsupportedParameter("tools", "The echo backend has no model that could call them.")
         if request.answer_format:

@@ -1,6 +1,6 @@
 """The worker process: one model, one owner thread, commands in, events out.
 
-    drain commands → submit, cancel or reply → step → send events → again
+    drain commands → submit, check, cancel or reply → step → send events → again
 
 It waits on the pipe when there is nothing to do, and ends when the client goes away.
 """
@@ -15,6 +15,7 @@ from localphi.engine.base import (
     Ask,
     Backend,
     Cancel,
+    Check,
     Command,
     Event,
     Failed,
@@ -122,11 +123,17 @@ def _obey(pipe: Connection, backend: Backend, command: Command) -> None:
         pipe.send(Sent(command.request_id, _first_event(backend, command)))
 
 
-def _first_event(backend: Backend, command: Submit | Ask) -> Event:
+def _first_event(backend: Backend, command: Submit | Check | Ask) -> Event:
     try:
-        if isinstance(command, Ask):
-            return backend.reply(command.question)
-        return backend.submit(command.request_id, command.request)
+        match command:
+            case Ask(_, question):
+                return backend.reply(question)
+            case Check(request_id, request):
+                admitted = backend.submit(request_id, request)
+                backend.cancel(request_id)
+                return admitted
+            case Submit(request_id, request, resume):
+                return backend.submit(request_id, request, resume)
     except LocalphiError as error:
         return Failed(error)
     except Exception as error:  # a text the tokenizer refuses must not end the worker

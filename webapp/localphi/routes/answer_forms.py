@@ -14,6 +14,8 @@ JSON = "application/json"
 _COUNT: Schema = {"type": "integer", "minimum": 0}
 _TEXT: Schema = {"type": "string"}
 _TEXT_OR_NULL: Schema = {"type": ["string", "null"]}
+_COUNT_OR_NULL: Schema = {"type": ["integer", "null"], "minimum": 0}
+_SECONDS_OR_NULL: Schema = {"type": ["number", "null"], "minimum": 0}
 
 
 def ref(name: str) -> Schema:
@@ -65,6 +67,20 @@ ANSWERS: dict[str, Schema] = {
     "Prompt": _all(prompt=_TEXT),
     "Health": _all(status={"const": "ok"}),
     "Readiness": _all(status={"const": "ready"}, model=_TEXT, worker={"enum": ["idle", "loading", "loaded"]}),
+    "Engine": _all(
+        id=_TEXT,
+        status={"enum": ["idle", "loading", "loaded", "failed"]},
+        backend=_TEXT,
+        memory_bytes=_COUNT_OR_NULL,
+        estimated_bytes=_COUNT,
+        active=_COUNT,
+        waiting=_COUNT,
+        idle_s=_SECONDS_OR_NULL,
+        unloads_in_s=_SECONDS_OR_NULL,
+        restarts=_COUNT,
+        error=_TEXT_OR_NULL,
+    ),
+    "Engines": _all(memory_budget_bytes=_COUNT, engines=_list(ref("Engine"))),
     "Error": _all(error=_ERROR),
 }
 EVENTS: Schema = {  # of no type: OpenAPI 3.1 does not say whether the stream or an event is meant

@@ -36,6 +36,7 @@ def blueprint(store: ModelStore, engines: Engines, metrics: Metrics) -> Blueprin
     def readyz() -> Response:
         try:
             folder = store.default()
+            engines.check_size(folder.id)
             state = _state(folder, engines.get(folder.id))
         except LocalphiError as error:
             return _not_ready(error)

@@ -14,8 +14,8 @@ from flask import Blueprint, Response, jsonify, request
 
 from localphi.engine.base import Encode, Encoded
 from localphi.engine.client import EngineClient, Engines
-from localphi.engine.process import Places
 from localphi.engine.prompt import prompt_text
+from localphi.engine.queueing import Places
 from localphi.models.store import ModelFolder, ModelStore
 from localphi.routes.answer_forms import JSON, ref
 from localphi.routes.answers import client_left
@@ -99,11 +99,11 @@ def blueprint(store: ModelStore, engines: Engines) -> Blueprint:
 
 @contextmanager
 def _place(places: Places) -> Iterator[None]:
-    places.take()
+    place = places.take()
     try:
         yield
     finally:
-        places.give_back()
+        place.give_back()
 
 
 def _with_pieces(encoded: Encoded) -> list[dict[str, Any]]:

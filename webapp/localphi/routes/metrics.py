@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from flask import Flask, Response, g, request
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from localphi.chat import Chunk, Finished, Item
@@ -60,6 +60,13 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        self.queue_s = Histogram(
+            "localphi_queue_seconds",
+            "From a request to its turn in the worker, loading included.",
+            ["model"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
         self.answer_s = Histogram(
             "localphi_answer_seconds",
             "From a request to the last token of its answer.",
@@ -82,7 +89,7 @@ class Metrics:
 
     def watch(self, model_id: str, answer: Answer) -> None:
         """Count an answer of the request at hand. model_id: one of the store's."""
-        answer.watch(_Meter(self, model_id, answer.prompt_tokens, g.started_s))
+        answer.watch(_Meter(self, model_id, answer, g.started_s))
 
     def text(self) -> bytes:
         """Everything counted so far, in Prometheus's text format."""
@@ -104,16 +111,21 @@ def _start_clock() -> None:
 class _Meter:
     """Watches one answer."""
 
-    def __init__(self, metrics: Metrics, model_id: str, prompt_tokens: int, started_s: float) -> None:
+    def __init__(self, metrics: Metrics, model_id: str, answer: Answer, started_s: float) -> None:
         self._metrics = metrics
         self._model_id = model_id
+        self._answer = answer
+        self._entered = False
         self._started_s = started_s
         self._counted = 0
-        metrics.prompt_tokens.labels(model_id).inc(prompt_tokens)
+        metrics.prompt_tokens.labels(model_id).inc(answer.prompt_tokens)
         metrics.generated_tokens.labels(model_id)  # 0 is a number, too
 
     def __call__(self, item: Item | LocalphiError | None) -> None:
         metrics, model_id = self._metrics, self._model_id
+        if not self._entered and self._answer.queued_s is not None:
+            self._entered = True
+            metrics.queue_s.labels(model_id).observe(self._answer.queued_s)
         match item:
             case Chunk(token_ids=token_ids):
                 self._count_tokens(len(token_ids))
@@ -154,8 +166,18 @@ class _Engines(Collector):
             "localphi_queue_length", "Requests that wait for a model.", labels=["model"]
         )
         loaded = GaugeMetricFamily("localphi_model_loaded", "1 while a model is loaded.", labels=["model"])
+        restarts = CounterMetricFamily(
+            "localphi_worker_restarts", "Workers started because one had died.", labels=["model"]
+        )
+        loads = CounterMetricFamily("localphi_model_loads", "How often a model was loaded.", labels=["model"])
+        unloads = CounterMetricFamily(
+            "localphi_model_unloads", "How often a model was unloaded to free its memory.", labels=["model"]
+        )
         for model_id, state in self._engines.states().items():
             active.add_metric([model_id], state.active)
             queue.add_metric([model_id], max(0, state.held - state.active))
             loaded.add_metric([model_id], state.status == "loaded")
-        yield from (active, queue, loaded)
+            restarts.add_metric([model_id], state.restarts)
+            loads.add_metric([model_id], state.loads)
+            unloads.add_metric([model_id], state.unloads)
+        yield from (active, queue, loaded, restarts, loads, unloads)

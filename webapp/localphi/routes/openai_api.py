@@ -24,6 +24,7 @@ from localphi.errors import ContextLengthExceeded, LocalphiError
 from localphi.models.store import ModelFolder, ModelStore
 from localphi.routes import answer_forms, forms, sse
 from localphi.routes.answers import client_left, streamed, whole
+from localphi.routes.clients import client_name
 from localphi.routes.fields import json_object
 from localphi.routes.logprobs import chat_logprobs
 from localphi.routes.metrics import Metrics
@@ -62,7 +63,7 @@ def blueprint(store: ModelStore, engines: Engines, metrics: Metrics) -> Blueprin
         folder = store.get(body.model) if body.model else store.default()
         gone = client_left()
         asked = body.to_request(folder.manifest)
-        answer = engines.get(folder.id).submit(asked, gone)
+        answer = engines.get(folder.id).submit(asked, gone, client_name())
         metrics.watch(folder.id, answer)
         wire = _Wire(folder.id, answer, has_tools=bool(asked.tools), logprobs=asked.top_logprobs is not None)
         if not body.stream:
@@ -85,7 +86,7 @@ def blueprint(store: ModelStore, engines: Engines, metrics: Metrics) -> Blueprin
         gone = client_left()
         asked = body.to_request(folder.manifest)
         try:
-            answer = engines.get(folder.id).submit(asked, gone)
+            answer = engines.get(folder.id).submit(asked, gone, client_name())
         except ContextLengthExceeded as error:
             raise ContextLengthExceeded(error.prompt_tokens, error.context_length, "prompt") from None
         metrics.watch(folder.id, answer)

@@ -13,12 +13,16 @@ from localphi.errors import (
     EngineStopping,
     InvalidRequest,
     LocalphiError,
+    MemoryInUse,
     ModelDamaged,
     ModelFolderInvalid,
+    ModelInUse,
     ModelNotFound,
+    ModelTooLarge,
     RequestAbandoned,
     UnsupportedParameter,
     WorkerDied,
+    WorkerKeepsDying,
 )
 
 # First match counts: (error, status, type, code).
@@ -27,7 +31,10 @@ _TABLE: tuple[tuple[type[LocalphiError], int, str, str | None], ...] = (
     (UnsupportedParameter, 400, "invalid_request_error", "unsupported_parameter"),
     (InvalidRequest, 400, "invalid_request_error", None),
     (ModelNotFound, 404, "invalid_request_error", "model_not_found"),
+    (ModelInUse, 409, "invalid_request_error", "model_in_use"),
     (EngineBusy, 429, "rate_limit_error", "queue_full"),
+    (ModelTooLarge, 503, "server_error", "model_too_large"),
+    (MemoryInUse, 503, "server_error", "memory_in_use"),
     (ModelDamaged, 503, "server_error", "model_damaged"),
     (ModelFolderInvalid, 503, "server_error", "model_invalid"),
     (RequestAbandoned, 499, "server_error", "client_left"),
@@ -61,7 +68,7 @@ def _localphi_error(error: LocalphiError) -> Response:
     status, _, _ = _look_up(error)
     response = jsonify(error_object(error))
     response.status_code = status
-    if isinstance(error, EngineBusy):
+    if isinstance(error, EngineBusy | MemoryInUse | WorkerKeepsDying):
         response.headers["Retry-After"] = str(error.retry_after_s)
     return response
 
