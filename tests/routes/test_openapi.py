@@ -127,7 +127,7 @@ def _fields(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]
 
 def test_every_refused_field_is_refused_by_name(client: FlaskClient, document: dict[str, Any]) -> None:
     refused = [(path, name, form) for path, name, form in _fields(document) if form.get(REFUSED)]
-    assert {(CHAT, "n"), (TEXT, "suffix"), ("/apply-template", "n")} <= {
+    assert {(CHAT, "min_tokens"), (TEXT, "suffix"), ("/apply-template", "min_tokens")} <= {
         (path, name) for path, name, _ in refused
     }
     for path, name, form in refused:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Sequence
 
-from localphi.chat import AnswerLogprob, ChatRequest, Chunk, Finished, FinishReason, TokenLogprob, Usage
+from localphi.chat import (
+    AnswerLogprob,
+    ChatRequest,
+    Chunk,
+    Finished,
+    FinishReason,
+    Progress,
+    TokenLogprob,
+    Usage,
+)
 from localphi.engine.base import Event
 from localphi.engine.calls import AnswerReader, Piece
 from localphi.engine.kvcache import KvCache, Setup
@@ -53,7 +62,8 @@ class RunningAnswer:
         self._begun = False
         self._chosen: int | None = None  # by us, and not yet in the cache
         self._produced = 0
-        self._first_s = self._last_s = 0.0
+        self._tells_progress = request.tells_progress
+        self._begun_s = self._first_s = self._last_s = 0.0
 
     @property
     def size(self) -> int:
@@ -74,11 +84,16 @@ class RunningAnswer:
     def step(self) -> list[Event]:
         if not self._begun:
             self._begun = True
+            self._begun_s = time.perf_counter()
             self.cache.rewind(self._cached)
         if len(self.cache.ids) < len(self.ids):
             self.cache.read(self.ids, PREFILL_CHUNK)
-            return []
+            return [self._progress()] if self._tells_progress else []
         return self._decode()
+
+    def _progress(self) -> Progress:
+        elapsed_s = time.perf_counter() - self._begun_s
+        return Progress(len(self.cache.ids), len(self.ids), self._cached, elapsed_s)
 
     def _decode(self) -> list[Event]:
         token, logits = self._by_genai() if self.setup.grammar or self._plain else self._by_us()

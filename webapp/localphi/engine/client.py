@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal
 
-from localphi.chat import CallArguments, CallStarted, ChatRequest, Chunk, Finished, Item
+from localphi.chat import CallArguments, CallStarted, ChatRequest, Chunk, Finished, Item, Progress
 from localphi.config import Settings
 from localphi.engine.base import (
     Admitted,
@@ -86,7 +86,7 @@ class Answer:
                 self._over = True
                 self._watcher(event)
                 return event
-            case Chunk() | CallStarted() | CallArguments():
+            case Progress() | Chunk() | CallStarted() | CallArguments():
                 self._watcher(event)
                 return event
             case Admitted() | Encoded() | Decoded():

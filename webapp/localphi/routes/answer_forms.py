@@ -6,6 +6,7 @@ from typing import get_args
 
 from localphi.chat import FinishReason
 from localphi.routes.fields import TOKEN_ID
+from localphi.routes.schema import MAX_ANSWERS
 from localphi.routes.survey import Schema
 
 EVENT_STREAM = "text/event-stream"
@@ -36,7 +37,7 @@ def _completion(kind: str, choice: Schema) -> Schema:
         object={"const": kind},
         created=_COUNT,
         model=_TEXT,
-        choices={"type": "array", "items": choice, "minItems": 1, "maxItems": 1},
+        choices={"type": "array", "items": choice, "minItems": 1, "maxItems": MAX_ANSWERS},
         usage=ref("Usage"),
     )
     completion["properties"]["timings"] = ref("Timings")

@@ -72,6 +72,10 @@ _STOP = _or_null(
 )
 _STREAM_OPTIONS = _or_null(_object((), include_usage={"type": ["boolean", "null"], "default": False}))
 
+_BEST_OF: Schema = {
+    "enum": [None, *range(1, schema.MAX_ANSWERS + 1)],
+    "description": "Only the value of `n`: every answer is sent.",
+}
 _LOGIT_BIAS: Schema = {
     "type": ["object", "null"],
     "maxProperties": schema.MAX_BIASED_TOKENS,
@@ -168,6 +172,7 @@ CHAT = BodyForm(
         "model": MODEL,
         "stop": _STOP,
         "logit_bias": _LOGIT_BIAS,
+        "best_of": _BEST_OF,
         "stream_options": _STREAM_OPTIONS,
         "tools": _TOOLS,
         "tool_choice": _TOOL_CHOICE,
@@ -183,6 +188,7 @@ TEXT = BodyForm(
         "model": MODEL,
         "stop": _STOP,
         "logit_bias": _LOGIT_BIAS,
+        "best_of": _BEST_OF,
         "stream_options": _STREAM_OPTIONS,
     },
     schema.TEXT_UNSUPPORTED,

@@ -32,6 +32,7 @@ MAX_BIAS = 100
 MAX_BIASED_TOKENS = 1024
 MAX_TOP_LOGPROBS = 20
 MAX_TOKEN_DIGITS = 9
+MAX_ANSWERS = 8
 
 Refusal = tuple[str, tuple[Any, ...], str]
 """A field, values that mean "not used", what to do instead."""
@@ -39,8 +40,6 @@ Refusal = tuple[str, tuple[Any, ...], str]
 UNSUPPORTED: tuple[Refusal, ...] = (
     ("functions", (None, []), "Use 'tools', which took its place."),
     ("min_tokens", (None, 0), "Leave it out, or set it to 0."),
-    ("n", (None, 1), "Send one request per answer."),
-    ("best_of", (None, 1), "Send one request per answer."),
     ("function_call", (None, "none", "auto"), "Use 'tool_choice', which took its place."),
     ("modalities", (None, ["text"]), "Leave it out; the answer is text only."),
     ("audio", (None,), "Leave it out; the answer is text only."),
@@ -65,12 +64,18 @@ TEXT_UNSUPPORTED: tuple[Refusal, ...] = (
 
 @dataclass(frozen=True)
 class _CompletionBody:
-    """A valid request on the wire, still without the model's defaults."""
+    """A valid request on the wire, still without the model's defaults. n: how many answers are wanted."""
 
     model: str | None
+    n: int
     stream: bool
     include_usage: bool
     fields: Body
+
+    @property
+    def tells_progress(self) -> bool:
+        """Only a stream can tell, so a whole answer passes the wish over."""
+        return boolean(self.fields, "return_progress") and self.stream
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,7 @@ class ChatCompletionBody(_CompletionBody):
             parallel_tool_calls=boolean(self.fields, "parallel_tool_calls", default=True),
             answer_format=parse_answer_format(self.fields),
             top_logprobs=_top_logprobs(self.fields),
+            tells_progress=self.tells_progress,
         )
 
 
@@ -100,6 +106,7 @@ class TextCompletionBody(_CompletionBody):
             sampling=_sampling(self.fields, manifest),
             max_tokens=_max_tokens(self.fields, manifest.context_length) or TEXT_MAX_TOKENS,
             stop=_stop(self.fields),
+            tells_progress=self.tells_progress,
         )
 
 
@@ -110,12 +117,31 @@ def parse_body(data: bytes) -> ChatCompletionBody:
 
 def chat_body(fields: Body) -> ChatCompletionBody:
     _refuse(fields, UNSUPPORTED)
-    return ChatCompletionBody(parse_model(fields), boolean(fields, "stream"), _include_usage(fields), fields)
+    return ChatCompletionBody(**_common(fields))
 
 
 def text_body(fields: Body) -> TextCompletionBody:
     _refuse(fields, TEXT_UNSUPPORTED)
-    return TextCompletionBody(parse_model(fields), boolean(fields, "stream"), _include_usage(fields), fields)
+    return TextCompletionBody(**_common(fields))
+
+
+def _common(fields: Body) -> dict[str, Any]:
+    return {
+        "model": parse_model(fields),
+        "n": _answers(fields),
+        "stream": boolean(fields, "stream"),
+        "include_usage": _include_usage(fields),
+        "fields": fields,
+    }
+
+
+def _answers(fields: Body) -> int:
+    """`best_of` would throw answers away; it is fine where it does not."""
+    n = integer(fields, "n", 1, MAX_ANSWERS) or 1
+    best_of = fields.get("best_of")
+    if best_of is not None and not _same(best_of, n):
+        raise UnsupportedParameter("best_of", f"Leave it out, or give it the value of 'n' ({n}).")
+    return n
 
 
 def parse_model(fields: Body) -> str | None:
