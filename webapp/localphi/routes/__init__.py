@@ -7,7 +7,16 @@ from flask import Flask
 from localphi.config import Settings
 from localphi.engine.client import Engines
 from localphi.models.store import ModelStore
-from localphi.routes import health, llama_cpp_api, model_files, openai_api, openai_errors, openapi, page
+from localphi.routes import (
+    health,
+    llama_cpp_api,
+    model_files,
+    openai_api,
+    openai_errors,
+    openapi,
+    page,
+    responses_api,
+)
 from localphi.routes.metrics import Metrics
 from localphi.security import SecureWsgi
 
@@ -25,6 +34,7 @@ def build_app(settings: Settings, version: str) -> Flask:
     metrics = Metrics(engines)
     metrics.install(app)
     app.register_blueprint(openai_api.blueprint(store, engines, metrics))
+    app.register_blueprint(responses_api.blueprint(store, engines, metrics))
     app.register_blueprint(llama_cpp_api.blueprint(store, engines))
     app.register_blueprint(model_files.blueprint(store))
     app.register_blueprint(health.blueprint(store, engines, metrics))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
@@ -55,7 +54,7 @@ def blueprint(store: ModelStore, engines: Engines, metrics: Metrics) -> Blueprin
         wire = ChatWire(folder.id, answers, has_tools=bool(asked.tools), logprobs=has_logprobs)
         if not body.stream:
             return jsonify(wire.completion(gone))
-        return _event_stream(wire.events(body.include_usage, gone), answers.close)
+        return sse.response(wire.events(body.include_usage, gone), answers.close)
 
     @routes.post("/v1/completions")
     @described(
@@ -80,15 +79,9 @@ def blueprint(store: ModelStore, engines: Engines, metrics: Metrics) -> Blueprin
         wire = TextWire(folder.id, answers)
         if not body.stream:
             return jsonify(wire.completion(gone))
-        return _event_stream(wire.events(body.include_usage, gone), answers.close)
+        return sse.response(wire.events(body.include_usage, gone), answers.close)
 
     return routes
-
-
-def _event_stream(events: Iterator[bytes], close: Callable[[], None]) -> Response:
-    response = Response(events, content_type=sse.MEDIA_TYPE, headers=sse.HEADERS)
-    response.call_on_close(close)
-    return response
 
 
 def _model_object(folder: ModelFolder) -> dict[str, Any]:

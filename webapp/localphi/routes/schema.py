@@ -85,9 +85,9 @@ class ChatCompletionBody(_CompletionBody):
         tools = parse_tools(self.fields)
         return ChatRequest(
             messages=_messages(self.fields),
-            sampling=_sampling(self.fields, manifest),
+            sampling=sampling(self.fields, manifest),
             max_tokens=_max_tokens(self.fields, manifest.context_length),
-            stop=_stop(self.fields),
+            stop=stop_texts(self.fields),
             tools=tools,
             tool_choice=parse_tool_choice(self.fields, tools),
             parallel_tool_calls=boolean(self.fields, "parallel_tool_calls", default=True),
@@ -103,9 +103,9 @@ class TextCompletionBody(_CompletionBody):
         """The request for this model, its sampling defaults filled in. Raises InvalidRequest."""
         return ChatRequest(
             RawPrompt(_prompt(self.fields)),
-            sampling=_sampling(self.fields, manifest),
+            sampling=sampling(self.fields, manifest),
             max_tokens=_max_tokens(self.fields, manifest.context_length) or TEXT_MAX_TOKENS,
-            stop=_stop(self.fields),
+            stop=stop_texts(self.fields),
             tells_progress=self.tells_progress,
         )
 
@@ -116,12 +116,12 @@ def parse_body(data: bytes) -> ChatCompletionBody:
 
 
 def chat_body(fields: Body) -> ChatCompletionBody:
-    _refuse(fields, UNSUPPORTED)
+    refuse(fields, UNSUPPORTED)
     return ChatCompletionBody(**_common(fields))
 
 
 def text_body(fields: Body) -> TextCompletionBody:
-    _refuse(fields, TEXT_UNSUPPORTED)
+    refuse(fields, TEXT_UNSUPPORTED)
     return TextCompletionBody(**_common(fields))
 
 
@@ -152,7 +152,7 @@ def parse_model(fields: Body) -> str | None:
     return model or None
 
 
-def _refuse(fields: Body, refusals: Sequence[Refusal]) -> None:
+def refuse(fields: Body, refusals: Sequence[Refusal]) -> None:
     for name, unused, advice in refusals:
         if not any(_same(fields.get(name), value) for value in unused):
             raise UnsupportedParameter(name, advice)
@@ -239,7 +239,7 @@ def _part(part: Any, where: str) -> str:
     return str(part["text"])
 
 
-def _sampling(fields: Body, manifest: Manifest) -> Sampling:
+def sampling(fields: Body, manifest: Manifest) -> Sampling:
     defaults = manifest.sampling
     top_k = integer(fields, "top_k", 0, 1_000_000)
     return Sampling(
@@ -299,7 +299,7 @@ def _max_tokens(fields: Body, context_length: int) -> int | None:
     return newer if newer is not None else older
 
 
-def _stop(fields: Body) -> tuple[str, ...]:
+def stop_texts(fields: Body) -> tuple[str, ...]:
     stop = fields.get("stop")
     stops = [] if stop is None else [stop] if isinstance(stop, str) else stop
     if not isinstance(stops, list) or len(stops) > MAX_STOPS:
