@@ -28,6 +28,8 @@ EXAMPLES = [
     errors.WorkerDied("localphi-demo", -9),
     errors.EngineStopping(),
     errors.RequestAbandoned(),
+    errors.StreamNotFound(),
+    errors.StreamTrimmed(1, 3),
     errors.ServerStartFailed("Port 8000 is in use."),
     errors.ContextLengthExceeded(3000, 2048, "prompt"),
 ]

@@ -22,7 +22,7 @@ POSTS = (
     "/tokenize",
     "/detokenize",
 )
-GETS = ("/v1/models/{model_id}", "/models/{model_id}/{name}")
+GETS = ("/v1/models/{model_id}", "/v1/streams/{stream_id}", "/models/{model_id}/{name}")
 CASES = [
     *((path, "POST", mode) for path in POSTS for mode in (GOOD, BAD)),
     *((path, "GET", GOOD) for path in GETS),

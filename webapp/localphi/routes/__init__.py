@@ -16,8 +16,10 @@ from localphi.routes import (
     openapi,
     page,
     responses_api,
+    streams_api,
 )
 from localphi.routes.metrics import Metrics
+from localphi.routes.streams import Streams
 from localphi.security import SecureWsgi
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
@@ -33,8 +35,10 @@ def build_app(settings: Settings, version: str) -> Flask:
     openai_errors.install(app)
     metrics = Metrics(engines)
     metrics.install(app)
-    app.register_blueprint(openai_api.blueprint(store, engines, metrics))
-    app.register_blueprint(responses_api.blueprint(store, engines, metrics))
+    streams = Streams()
+    app.register_blueprint(openai_api.blueprint(store, engines, metrics, streams))
+    app.register_blueprint(responses_api.blueprint(store, engines, metrics, streams))
+    app.register_blueprint(streams_api.blueprint(streams))
     app.register_blueprint(llama_cpp_api.blueprint(store, engines))
     app.register_blueprint(model_files.blueprint(store))
     app.register_blueprint(health.blueprint(store, engines, metrics))

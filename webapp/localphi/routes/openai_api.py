@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
@@ -9,13 +10,14 @@ from flask import Blueprint, Response, jsonify, request
 from localphi.engine.client import Engines
 from localphi.errors import ContextLengthExceeded
 from localphi.models.store import ModelFolder, ModelStore
-from localphi.routes import answer_forms, forms, sse
+from localphi.routes import answer_forms, forms, streams_api
 from localphi.routes.answers import client_left, submit
 from localphi.routes.completion_wires import ChatWire, TextWire
 from localphi.routes.fields import json_object
 from localphi.routes.metrics import Metrics
 from localphi.routes.operations import Operation, described
 from localphi.routes.schema import TEXT_MAX_TOKENS, parse_body, text_body
+from localphi.routes.streams import Streams
 
 _FAILURES = (400, 404, 413, 429, 503)
 
@@ -25,10 +27,11 @@ def _generates(summary: str, answer: str, body: forms.BodyForm, description: str
         answer_forms.JSON: answer_forms.ref(answer),
         answer_forms.EVENT_STREAM: answer_forms.EVENTS,
     }
-    return Operation(summary, answers, body, _FAILURES, description)
+    parameters = (streams_api.RESUMABLE_PARAMETER,)
+    return Operation(summary, answers, body, _FAILURES, description, parameters=parameters)
 
 
-def blueprint(store: ModelStore, engines: Engines, metrics: Metrics) -> Blueprint:
+def blueprint(store: ModelStore, engines: Engines, metrics: Metrics, streams: Streams) -> Blueprint:
     routes = Blueprint("openai", __name__)
 
     @routes.get("/v1/models")
@@ -45,6 +48,7 @@ def blueprint(store: ModelStore, engines: Engines, metrics: Metrics) -> Blueprin
     @described(_generates("Answer a conversation", "ChatCompletion", forms.CHAT))
     def chat_completions() -> Response:
         body = parse_body(request.get_data())
+        streams_api.check_header(body.stream)
         folder = store.get(body.model) if body.model else store.default()
         gone = client_left()
         asked = body.to_request(folder.manifest)
@@ -54,7 +58,8 @@ def blueprint(store: ModelStore, engines: Engines, metrics: Metrics) -> Blueprin
         wire = ChatWire(folder.id, answers, has_tools=bool(asked.tools), logprobs=has_logprobs)
         if not body.stream:
             return jsonify(wire.completion(gone))
-        return sse.response(wire.events(body.include_usage, gone), answers.close)
+        events = partial(wire.events, body.include_usage)
+        return streams_api.respond(streams, events, answers.close, gone)
 
     @routes.post("/v1/completions")
     @described(
@@ -68,6 +73,7 @@ def blueprint(store: ModelStore, engines: Engines, metrics: Metrics) -> Blueprin
     )
     def completions() -> Response:
         body = text_body(json_object(request.get_data()))
+        streams_api.check_header(body.stream)
         folder = store.get(body.model) if body.model else store.default()
         gone = client_left()
         asked = body.to_request(folder.manifest)
@@ -79,7 +85,8 @@ def blueprint(store: ModelStore, engines: Engines, metrics: Metrics) -> Blueprin
         wire = TextWire(folder.id, answers)
         if not body.stream:
             return jsonify(wire.completion(gone))
-        return sse.response(wire.events(body.include_usage, gone), answers.close)
+        events = partial(wire.events, body.include_usage)
+        return streams_api.respond(streams, events, answers.close, gone)
 
     return routes
 

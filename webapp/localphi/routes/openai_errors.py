@@ -17,6 +17,8 @@ from localphi.errors import (
     ModelFolderInvalid,
     ModelNotFound,
     RequestAbandoned,
+    StreamNotFound,
+    StreamTrimmed,
     UnsupportedParameter,
     WorkerDied,
 )
@@ -27,6 +29,8 @@ _TABLE: tuple[tuple[type[LocalphiError], int, str, str | None], ...] = (
     (UnsupportedParameter, 400, "invalid_request_error", "unsupported_parameter"),
     (InvalidRequest, 400, "invalid_request_error", None),
     (ModelNotFound, 404, "invalid_request_error", "model_not_found"),
+    (StreamNotFound, 404, "invalid_request_error", "stream_not_found"),
+    (StreamTrimmed, 410, "invalid_request_error", "stream_trimmed"),
     (EngineBusy, 429, "rate_limit_error", "queue_full"),
     (ModelDamaged, 503, "server_error", "model_damaged"),
     (ModelFolderInvalid, 503, "server_error", "model_invalid"),

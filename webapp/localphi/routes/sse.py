@@ -24,6 +24,11 @@ def event(document: Mapping[str, Any]) -> bytes:
     return f"event: {document['type']}\n".encode() + data(document)
 
 
+def numbered(number: int, written: bytes) -> bytes:
+    """An event that says which one it is; a client sends that back as Last-Event-ID."""
+    return f"id: {number}\n".encode() + written
+
+
 def response(events: Iterator[bytes], close: Callable[[], None]) -> Response:
     """A stream of events; `close` is called when it has been sent, or when nobody reads it any more."""
     stream = Response(events, content_type=MEDIA_TYPE, headers=HEADERS)
