@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any, Literal, cast
 
 import httpx
@@ -209,7 +210,7 @@ def test_a_whole_answer_has_openais_shape(client: FlaskClient) -> None:
         "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": 5,
     }
-    wanted = {
+    wanted: dict[str, Any] = {
         "object": "response",
         "status": "completed",
         "model": "localphi-demo",
@@ -361,7 +362,7 @@ def test_a_failure_in_mid_stream_is_the_last_event() -> None:
 
 
 @pytest.fixture
-def official(demo_server: LiveServer):
+def official(demo_server: LiveServer) -> Iterator[OpenAI]:
     with OpenAI(base_url=demo_server.url + "/v1", api_key="none", max_retries=0) as client:
         yield client
 

@@ -161,7 +161,9 @@ def _answer_format(fields: Body) -> JsonFormat | None:
     if not isinstance(text, dict | None):
         raise wrong("text", "an object with a format", text)
     wanted = (text or {}).get("format")
-    kind_of_format = "text" if wanted is None else wanted.get("type") if isinstance(wanted, dict) else None
+    if wanted is None:
+        return None
+    kind_of_format = wanted.get("type") if isinstance(wanted, dict) else None
     if kind_of_format == "text":
         return None
     if kind_of_format == "json_object":
