@@ -87,7 +87,7 @@ def check_responses(where: dict[str, Any]) -> None:
     answer = litellm.responses(input="What is localphi?", **where)
     assert "localphi" in answer.output[0].content[0].text
     kinds = [event.type for event in litellm.responses(input="What is localphi?", stream=True, **where)]
-    assert str(kinds[-1]).endswith("completed")
+    assert kinds[-1] == "response.completed"
 
 
 def check_errors(where: dict[str, Any]) -> None:

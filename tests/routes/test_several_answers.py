@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
+import time
+from collections.abc import Callable
 from typing import Any, cast
 
 import httpx
@@ -118,6 +121,26 @@ def test_there_must_be_a_place_for_every_answer(live_server: LiveServer) -> None
     assert (refused.status_code, refused.json()["error"]["code"]) == (429, "queue_full")
     assert held <= 30, "the places of a refused request are free again"
     assert fits.status_code == 200
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_connection_that_is_cut_frees_every_place(demo_server: LiveServer, stream: bool) -> None:
+    engine = demo_server.engines.get("localphi-demo")
+    long = [{"role": "user", "content": "7" * 1900}]  # read in chunks, in turn with the others
+    body = json.dumps({"messages": long, "n": 5, "stream": stream}).encode()
+    host, port = demo_server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.sendall(head.encode() + body)
+        _wait_until(lambda: engine.held == 5)
+    _wait_until(lambda: engine.held == 0)
+
+
+def _wait_until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened in time"
+        time.sleep(0.002)
 
 
 class _Scripted:

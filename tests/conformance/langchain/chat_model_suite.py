@@ -15,14 +15,14 @@ from langchain_openai import ChatOpenAI
 from langchain_tests.integration_tests import ChatModelIntegrationTests
 
 
-class Localphi(ChatModelIntegrationTests):
+class Localphi(ChatModelIntegrationTests):  # type: ignore[misc]
     """responses: through /v1/responses, else through /v1/chat/completions."""
 
     responses: ClassVar[bool] = False
 
     @property
     def chat_model_class(self) -> type[BaseChatModel]:
-        return ChatOpenAI
+        return ChatOpenAI  # type: ignore[no-any-return]
 
     @property
     def chat_model_params(self) -> dict[str, Any]:
