@@ -6,7 +6,7 @@ BIN := .venv/bin
 PAGE_SOURCES := $(shell find static -type f -not -path '*/node_modules/*' -not -path '*/dist/*')
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help serve test check test-page test-python browser vectors docs clean
+.PHONY: help serve test check test-page test-python browser clients vectors docs clean
 
 help:
 	@echo "make serve    install, build the page, serve it on http://localhost:8000 and open it"
@@ -30,12 +30,15 @@ test-page: .venv/.installed-for-tests
 	@echo "localphi: vitest"
 	$(BIN)/python static/npm.py test
 
-test-python: .venv/.installed-for-tests browser
+test-python: .venv/.installed-for-tests browser clients
 	@echo "localphi: pytest"
 	$(BIN)/pytest
 
 browser: .venv/.installed-for-tests
 	$(BIN)/python tests/browser/find_browser.py --install
+
+clients: .venv/.installed-for-tests
+	$(BIN)/python tests/real_clients.py --install
 
 vectors: .venv/.installed-for-tests
 	$(BIN)/python tests/vectors/make.py
@@ -44,7 +47,7 @@ docs: .venv/.installed-for-tests
 	$(BIN)/python tests/support_table.py
 
 clean:
-	rm -rf .venv build dist static/dist static/node_modules tests/output
+	rm -rf .venv .venv-clients build dist static/dist static/node_modules tests/conformance/js/node_modules tests/output
 
 .venv/bin/python:
 	@echo "localphi: making .venv"

@@ -33,6 +33,8 @@ EXAMPLES = [
     errors.ModelInUse("localphi-demo", 3),
     errors.EngineStopping(),
     errors.RequestAbandoned(),
+    errors.StreamNotFound(),
+    errors.StreamTrimmed(1, 3),
     errors.ServerStartFailed("Port 8000 is in use."),
     errors.ContextLengthExceeded(3000, 2048, "prompt"),
 ]

@@ -104,8 +104,7 @@ def test_a_wrong_field_is_named(client: FlaskClient, fields: dict[str, Any], par
     ("name", "value"),
     [
         ("functions", [{"name": "f"}]),
-        ("n", 2),
-        ("n", True),
+        ("best_of", 2),
         ("min_tokens", 1),
         ("modalities", ["audio"]),
         ("function_call", {"name": "f"}),

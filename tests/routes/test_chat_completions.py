@@ -18,7 +18,8 @@ from localphi.engine import restarts
 from localphi.engine.client import Answer
 from localphi.errors import RequestAbandoned
 from localphi.models.manifest import load_manifest
-from localphi.routes.openai_api import _Wire
+from localphi.routes.answers import Answers
+from localphi.routes.completion_wires import ChatWire
 from serving import DEMO, LiveServer, kill_until_it_fails
 
 URL = "/v1/chat/completions"
@@ -280,11 +281,12 @@ class _Endless:
         assert self.asked < 100, "nobody noticed that the client has left"
         return self._item
 
-    def __enter__(self) -> _Endless:
-        return self
-
-    def __exit__(self, *error: object) -> None:
+    def close(self) -> None:
         self.closed = True
+
+
+def _wire(answer: _Endless) -> ChatWire:
+    return ChatWire("localphi-demo", Answers([cast(Answer, answer)]))
 
 
 WORDY, SILENT = Chunk("x", (1,)), None
@@ -295,7 +297,7 @@ def test_a_whole_answer_is_given_up_as_soon_as_the_client_has_left(item: Chunk |
     gone = iter([False, False, True])
     answer = _Endless(item)
     with pytest.raises(RequestAbandoned):
-        _Wire("localphi-demo", cast(Answer, answer)).completion(lambda: next(gone))
+        _wire(answer).completion(lambda: next(gone))
     assert (answer.asked, answer.closed) == (3, True)
 
 
@@ -303,7 +305,7 @@ def test_a_whole_answer_is_given_up_as_soon_as_the_client_has_left(item: Chunk |
 def test_a_stream_is_given_up_as_soon_as_the_client_has_left(item: Chunk | None, shown: int) -> None:
     gone = iter([False, False, True])
     answer = _Endless(item)
-    first, *events = _Wire("localphi-demo", cast(Answer, answer)).events(False, lambda: next(gone))
+    first, *events = _wire(answer).events(False, lambda: next(gone))
     assert b'"role"' in first
     assert len(events) == shown
     assert answer.asked == 3
@@ -311,7 +313,7 @@ def test_a_stream_is_given_up_as_soon_as_the_client_has_left(item: Chunk | None,
 
 def test_a_silent_stream_is_kept_alive() -> None:
     gone = iter([*[False] * 60, True])
-    events = list(_Wire("localphi-demo", cast(Answer, _Endless(SILENT))).events(False, lambda: next(gone)))
+    events = list(_wire(_Endless(SILENT)).events(False, lambda: next(gone)))
     assert events[1:] == [b": keepalive\n\n"] * 3, "60 waits of half a second are 30 seconds"
 
 

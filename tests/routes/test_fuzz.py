@@ -14,8 +14,15 @@ hypothesis: Any = pytest.importorskip("hypothesis", reason="hypothesis is not in
 schemathesis: Any = pytest.importorskip("schemathesis", reason="schemathesis is not installed (extra 'test')")
 
 GOOD, BAD = schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE
-POSTS = ("/v1/chat/completions", "/v1/completions", "/apply-template", "/tokenize", "/detokenize")
-GETS = ("/v1/models/{model_id}", "/models/{model_id}/{name}")
+POSTS = (
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/responses",
+    "/apply-template",
+    "/tokenize",
+    "/detokenize",
+)
+GETS = ("/v1/models/{model_id}", "/v1/streams/{stream_id}", "/models/{model_id}/{name}")
 CASES = [
     *((path, "POST", mode) for path in POSTS for mode in (GOOD, BAD)),
     *((path, "GET", GOOD) for path in GETS),

@@ -14,17 +14,18 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from localphi.models.manifest import load_manifest
-from localphi.routes import forms
+from localphi.routes import forms, responses_forms
 from localphi.routes.forms import REFUSED, BodyForm
 from localphi.routes.survey import Survey
 from serving import DEMO
 
 JSON = "application/json"
-CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
+CHAT, TEXT, RESPONSES = "/v1/chat/completions", "/v1/completions", "/v1/responses"
 HELLO = [{"role": "user", "content": "hello"}]
 SAMPLES: dict[str, dict[str, Any]] = {
     CHAT: {"messages": HELLO},
     TEXT: {"prompt": "one"},
+    RESPONSES: {"input": "hello"},
     "/apply-template": {"messages": HELLO},
     "/tokenize": {"content": "one"},
     "/detokenize": {"tokens": [1]},
@@ -102,7 +103,9 @@ class _Spy(dict[str, Any]):
         return super().__contains__(name)
 
 
-@pytest.mark.parametrize(("path", "form"), [(CHAT, forms.CHAT), (TEXT, forms.TEXT)])
+@pytest.mark.parametrize(
+    ("path", "form"), [(CHAT, forms.CHAT), (TEXT, forms.TEXT), (RESPONSES, responses_forms.RESPONSES)]
+)
 def test_every_field_that_is_read_is_in_the_document(
     document: dict[str, Any], path: str, form: BodyForm
 ) -> None:
@@ -127,9 +130,12 @@ def _fields(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]
 
 def test_every_refused_field_is_refused_by_name(client: FlaskClient, document: dict[str, Any]) -> None:
     refused = [(path, name, form) for path, name, form in _fields(document) if form.get(REFUSED)]
-    assert {(CHAT, "n"), (TEXT, "suffix"), ("/apply-template", "n")} <= {
-        (path, name) for path, name, _ in refused
-    }
+    assert {
+        (CHAT, "min_tokens"),
+        (TEXT, "suffix"),
+        (RESPONSES, "background"),
+        ("/apply-template", "min_tokens"),
+    } <= {(path, name) for path, name, _ in refused}
     for path, name, form in refused:
         response = client.post(path, json={**SAMPLES[path], name: {"used": 1}})
         assert response.status_code == 400, (path, name)
@@ -170,6 +176,10 @@ def test_the_limits_of_numbers_are_those_of_the_parsers(
 TOOL = {"type": "function", "function": {"name": "now"}}
 CALL = {"id": "a", "type": "function", "function": {"name": "now", "arguments": "{}"}}
 CALLED = [*HELLO, {"role": "assistant", "content": None, "tool_calls": [CALL]}]
+PART = {"type": "input_text", "text": "x"}
+REFUSAL = {"type": "refusal", "refusal": "no"}
+ITEM = {"type": "function_call", "call_id": "a", "name": "now", "arguments": "{}"}
+RESULT = {"type": "function_call_output", "call_id": "a", "output": "noon"}
 NESTED: list[tuple[str, dict[str, Any], bool]] = [
     (CHAT, {"messages": []}, False),
     (CHAT, {"messages": HELLO * 1025}, False),
@@ -215,6 +225,10 @@ NESTED: list[tuple[str, dict[str, Any], bool]] = [
     ("/apply-template", {"response_format": {"type": "json_schema", "json_schema": {"schema": {}}}}, True),
     ("/apply-template", {"response_format": {"type": "json_schema"}}, False),
     ("/apply-template", {"response_format": {"type": "yaml"}}, False),
+    (CHAT, {"n": 2, "best_of": 9}, False),
+    (CHAT, {"n": 2, "best_of": 2}, True),
+    (CHAT, {"return_progress": True}, True),
+    (CHAT, {"return_progress": "yes"}, False),
     (TEXT, {"prompt": [1, 2]}, True),
     (TEXT, {"prompt": [[1, 2]]}, True),
     (TEXT, {"prompt": ["one"]}, True),
@@ -226,6 +240,46 @@ NESTED: list[tuple[str, dict[str, Any], bool]] = [
     (TEXT, {"prompt": [[]]}, False),
     (TEXT, {"prompt": [-1]}, False),
     (TEXT, {"prompt": None}, False),
+    (RESPONSES, {"input": None}, False),
+    (RESPONSES, {"input": []}, False),
+    (RESPONSES, {"input": HELLO}, True),
+    (RESPONSES, {"input": HELLO * 1024}, True),
+    (RESPONSES, {"input": HELLO * 1025}, False),
+    (RESPONSES, {"input": ["hello"]}, False),
+    (RESPONSES, {"input": [{"role": "tool", "content": "x"}]}, False),
+    (RESPONSES, {"input": [{"role": "user"}]}, False),
+    (RESPONSES, {"input": [{"type": "message", "role": "user", "content": [PART]}]}, True),
+    (RESPONSES, {"input": [{"role": "user", "content": [{"type": "text", "text": "x"}]}]}, False),
+    (RESPONSES, {"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, False),
+    (RESPONSES, {"input": [{"role": "assistant", "content": [REFUSAL]}, *HELLO]}, True),
+    (RESPONSES, {"input": [{"role": "assistant", "content": [{"type": "refusal"}]}]}, False),
+    (RESPONSES, {"input": [{"type": "item_reference", "id": "x"}]}, False),
+    (RESPONSES, {"input": [ITEM, {**RESULT, "output": [PART]}]}, True),
+    (RESPONSES, {"input": [ITEM, {**RESULT, "output": None}]}, False),
+    (RESPONSES, {"input": [ITEM, {**RESULT, "call_id": ""}]}, False),
+    (RESPONSES, {"input": [{**ITEM, "name": "a b"}, RESULT]}, False),
+    (RESPONSES, {"input": [{**ITEM, "arguments": {}}, RESULT]}, False),
+    (RESPONSES, {"instructions": "Be brief."}, True),
+    (RESPONSES, {"instructions": ["Be brief."]}, False),
+    (RESPONSES, {"store": True}, True),
+    (RESPONSES, {"store": "no"}, False),
+    (RESPONSES, {"metadata": {"a": "b"}}, True),
+    (RESPONSES, {"metadata": {"a": 1}}, False),
+    (RESPONSES, {"metadata": {str(number): "x" for number in range(17)}}, False),
+    (RESPONSES, {"include": ["reasoning.encrypted_content"]}, True),
+    (RESPONSES, {"include": ["everything"]}, False),
+    (RESPONSES, {"include": "message.output_text.logprobs"}, False),
+    (RESPONSES, {"text": {"format": {"type": "text"}, "verbosity": "low"}}, True),
+    (RESPONSES, {"text": "short"}, False),
+    (RESPONSES, {"text": {"format": {"type": "yaml"}}}, False),
+    (RESPONSES, {"text": {"format": {"type": "json_schema"}}}, False),
+    (RESPONSES, {"tools": {}}, False),
+    (RESPONSES, {"tools": [{"type": "web_search"}]}, False),
+    (RESPONSES, {"tools": [{"type": "function"}]}, False),
+    (RESPONSES, {"tools": [{"type": "function", "name": "a", "strict": 1}]}, False),
+    (RESPONSES, {"tools": [{"type": "function", "name": "a", "parameters": []}]}, False),
+    (RESPONSES, {"tool_choice": "maybe"}, False),
+    (RESPONSES, {"tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": []}}, False),
     ("/tokenize", {"content": None}, False),
     ("/tokenize", {"content": "x" * (128 * 1024 + 1)}, False),
     ("/detokenize", {"tokens": []}, True),

@@ -15,7 +15,8 @@ from openai import OpenAI
 from localphi.chat import Chunk
 from localphi.engine.client import Answer
 from localphi.errors import RequestAbandoned, WorkerDied
-from localphi.routes.openai_api import _TextWire
+from localphi.routes.answers import Answers
+from localphi.routes.completion_wires import TextWire
 from serving import LiveServer
 
 URL = "/v1/completions"
@@ -104,7 +105,6 @@ def test_several_prompts_are_refused_with_their_number(client: FlaskClient, prom
         ("echo", True),
         ("logprobs", 0),
         ("logprobs", 5),
-        ("n", 2),
         ("best_of", 3),
         ("tools", [{"type": "function", "function": {"name": "f"}}]),
         ("tool_choice", "required"),
@@ -223,15 +223,12 @@ class _Scripted:
             raise item
         return item
 
-    def __enter__(self) -> _Scripted:
-        return self
-
-    def __exit__(self, *error: object) -> None:
+    def close(self) -> None:
         self.closed = True
 
 
-def _wire(answer: _Scripted) -> _TextWire:
-    return _TextWire("localphi-demo", cast(Answer, answer))
+def _wire(answer: _Scripted) -> TextWire:
+    return TextWire("localphi-demo", Answers([cast(Answer, answer)]))
 
 
 def test_a_failure_in_mid_stream_is_an_error_event_without_done() -> None:

@@ -102,6 +102,7 @@ class ChatRequest:
     guided: a grammar holds the answer to the tools and the format. False leaves both to the model, which then
     only finds them in its prompt; calls are still read where they can be.
     messages: the conversation, or in its place a raw prompt, which has neither tools nor a format.
+    tells_progress: the answer begins with Progress, while the prompt is read.
     """
 
     messages: tuple[Message, ...] | RawPrompt
@@ -114,6 +115,7 @@ class ChatRequest:
     answer_format: JsonFormat | None = None
     guided: bool = True
     top_logprobs: int | None = None
+    tells_progress: bool = False
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,19 @@ class CallArguments:
 
 
 @dataclass(frozen=True)
+class Progress:
+    """So much of the prompt has been read. cached: tokens that were not computed again, part of processed.
+
+    elapsed_s: seconds since the reading began.
+    """
+
+    processed: int
+    total: int
+    cached: int = 0
+    elapsed_s: float = field(default=0.0, compare=False)
+
+
+@dataclass(frozen=True)
 class Finished:
     """The last item of every answer."""
 
@@ -193,5 +208,8 @@ class Finished:
     usage: Usage
 
 
-Item = Chunk | CallStarted | CallArguments | Finished
-"""What an answer is made of, in order. Token ids travel in Chunks only, those of calls too."""
+Item = Progress | Chunk | CallStarted | CallArguments | Finished
+"""What an answer is made of, in order. Token ids travel in Chunks only, those of calls too.
+
+Progress comes only where the request wants it, and before everything else.
+"""

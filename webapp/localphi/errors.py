@@ -25,6 +25,8 @@
     ├── ModelInUse                the model cannot be unloaded, it has requests
     ├── EngineStopping            the server is being stopped
     ├── RequestAbandoned          nobody waits for the answer any more
+    ├── StreamNotFound            no resumable stream of that id, or not any more
+    ├── StreamTrimmed             the stream is there, but its first events are not kept any more
     └── ServerStartFailed         the address cannot be served (port in use, not a loopback address)
 
 Errors travel between processes, so each one is rebuilt from its constructor arguments (`args`).
@@ -275,6 +277,29 @@ class RequestAbandoned(LocalphiError):
     @property
     def message(self) -> str:
         return "The client left before the answer was complete."
+
+
+class StreamNotFound(LocalphiError):
+    """args: none."""
+
+    @property
+    def message(self) -> str:
+        return "There is no stream of that id: it never was, was cancelled, or has been over for too long."
+
+
+class StreamTrimmed(LocalphiError):
+    """args: number of the event that was wanted, number of the oldest that is still kept."""
+
+    def __init__(self, wanted: int, oldest: int) -> None:
+        super().__init__(wanted, oldest)
+
+    @property
+    def message(self) -> str:
+        wanted, oldest = self.args
+        return (
+            f"Event {wanted} of this stream is not kept any more; the oldest is {oldest}. "
+            "Go on from there, or ask again."
+        )
 
 
 class ServerStartFailed(LocalphiError):

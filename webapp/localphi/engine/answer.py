@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from localphi.chat import AnswerLogprob, ChatRequest, TokenLogprob
+from localphi.chat import AnswerLogprob, ChatRequest, Progress, TokenLogprob
 from localphi.engine.base import Event
 from localphi.engine.kvcache import KvCache, Setup
 from localphi.engine.sampler import Logits, Sampler, log_probabilities
@@ -57,6 +58,8 @@ class RunningAnswer:
         self._cache: KvCache | None = None
         self._cached = 0
         self._begun = False
+        self._tells_progress = request.tells_progress
+        self._begun_s = 0.0
         self._chosen: int | None = None  # by us, and not yet in the cache
 
     @property
@@ -73,13 +76,18 @@ class RunningAnswer:
     def step(self) -> list[Event]:
         if not self._begun:
             self._begun = True
+            self._begun_s = time.perf_counter()
             self.cache.rewind(self._cached)
             if self._said or self._resumed:
                 return self._tell_again()
         if len(self.cache.ids) < len(self.ids):
             self.cache.read(self.ids, PREFILL_CHUNK)
-            return []
+            return [self._progress()] if self._tells_progress else []
         return self._decode()
+
+    def _progress(self) -> Progress:
+        elapsed_s = time.perf_counter() - self._begun_s
+        return Progress(len(self.cache.ids), len(self.ids), self._cached, elapsed_s)
 
     def _tell_again(self) -> list[Event]:
         for token in self._said + self._resumed:

@@ -68,7 +68,7 @@ class RoutedBackend:
     def _for_paged(self, prepared: Prepared) -> bool:
         wanted = len(prepared.ids) + (prepared.request.max_tokens or 1)
         fits = min(wanted, self._context_length) <= self._paged.context_length
-        if not fits or needs_logits(prepared.request):
+        if not fits or needs_generator(prepared.request):
             return False
         greedy = prepared.request.sampling.temperature == 0 and prepared.grammar is None
         return not (self._generator_alone and greedy) or self.busy
@@ -90,11 +90,12 @@ class RoutedBackend:
         return [self._paged] if self._generator is None else [self._paged, self._generator]
 
 
-def needs_logits(request: ChatRequest) -> bool:
-    """Whether the answer wants what GenAI's engine, which shows no logits, cannot do."""
+def needs_generator(request: ChatRequest) -> bool:
+    """Whether the answer wants what GenAI's engine, which shows neither logits nor progress, cannot do."""
     sampling = request.sampling
     return (
         request.top_logprobs is not None
+        or request.tells_progress
         or bool(sampling.logit_bias)
         or (sampling.presence_penalty, sampling.frequency_penalty) != (0.0, 0.0)
         or (sampling.min_p > 0 and sampling.temperature > 0)

@@ -8,8 +8,19 @@ from localphi.config import Settings
 from localphi.engine.client import Engines
 from localphi.models.store import ModelStore
 from localphi.routes import engines as engine_routes
-from localphi.routes import health, llama_cpp_api, model_files, openai_api, openai_errors, openapi, page
+from localphi.routes import (
+    health,
+    llama_cpp_api,
+    model_files,
+    openai_api,
+    openai_errors,
+    openapi,
+    page,
+    responses_api,
+    streams_api,
+)
 from localphi.routes.metrics import Metrics
+from localphi.routes.streams import Streams
 from localphi.security import SecureWsgi
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
@@ -25,7 +36,10 @@ def build_app(settings: Settings, version: str) -> Flask:
     openai_errors.install(app)
     metrics = Metrics(engines)
     metrics.install(app)
-    app.register_blueprint(openai_api.blueprint(store, engines, metrics))
+    streams = Streams()
+    app.register_blueprint(openai_api.blueprint(store, engines, metrics, streams))
+    app.register_blueprint(responses_api.blueprint(store, engines, metrics, streams))
+    app.register_blueprint(streams_api.blueprint(streams))
     app.register_blueprint(llama_cpp_api.blueprint(store, engines))
     app.register_blueprint(engine_routes.blueprint(store, engines))
     app.register_blueprint(model_files.blueprint(store))

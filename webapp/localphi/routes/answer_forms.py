@@ -6,6 +6,7 @@ from typing import get_args
 
 from localphi.chat import FinishReason
 from localphi.routes.fields import TOKEN_ID
+from localphi.routes.schema import MAX_ANSWERS
 from localphi.routes.survey import Schema
 
 EVENT_STREAM = "text/event-stream"
@@ -38,7 +39,7 @@ def _completion(kind: str, choice: Schema) -> Schema:
         object={"const": kind},
         created=_COUNT,
         model=_TEXT,
-        choices={"type": "array", "items": choice, "minItems": 1, "maxItems": 1},
+        choices={"type": "array", "items": choice, "minItems": 1, "maxItems": MAX_ANSWERS},
         usage=ref("Usage"),
     )
     completion["properties"]["timings"] = ref("Timings")
@@ -53,11 +54,41 @@ _BYTES = _list({"type": "integer", "minimum": 0, "maximum": 255})
 _PIECE = _all(id=TOKEN_ID, piece={"anyOf": [_TEXT, _BYTES]})
 _ERROR = _all(message=_TEXT, type=_TEXT, param=_TEXT_OR_NULL, code=_TEXT_OR_NULL)
 
+_OUTPUT_TEXT = _all(type={"const": "output_text"}, text=_TEXT, annotations=_list({}), logprobs=_list({}))
+_ENDED: Schema = {"enum": ["completed", "incomplete"]}
+_OUTPUT_MESSAGE = _all(
+    type={"const": "message"},
+    id=_TEXT,
+    role={"const": "assistant"},
+    status=_ENDED,
+    content=_list(_OUTPUT_TEXT),
+)
+_OUTPUT_CALL = _all(
+    type={"const": "function_call"}, id=_TEXT, call_id=_TEXT, name=_TEXT, arguments=_TEXT, status=_ENDED
+)
+
 ANSWERS: dict[str, Schema] = {
     "ChatCompletion": _completion(
         "chat.completion", _all(index=_COUNT, message=_MESSAGE, finish_reason=_REASON)
     ),
     "TextCompletion": _completion("text_completion", _all(index=_COUNT, text=_TEXT, finish_reason=_REASON)),
+    "Response": _all(
+        id=_TEXT,
+        object={"const": "response"},
+        created_at=_COUNT,
+        completed_at=_COUNT,
+        status=_ENDED,
+        model=_TEXT,
+        output=_list({"anyOf": [_OUTPUT_MESSAGE, _OUTPUT_CALL]}),
+        store={"const": False},
+        usage=_all(
+            input_tokens=_COUNT,
+            input_tokens_details=_all(cached_tokens=_COUNT),
+            output_tokens=_COUNT,
+            output_tokens_details=_all(reasoning_tokens=_COUNT),
+            total_tokens=_COUNT,
+        ),
+    ),
     "Usage": _all(prompt_tokens=_COUNT, completion_tokens=_COUNT, total_tokens=_COUNT),
     "Timings": _all(decode_ms={"type": "number"}, tokens_per_second={"type": "number"}),
     "Model": _all(id=_TEXT, object={"const": "model"}, created=_COUNT, owned_by=_TEXT),
@@ -86,4 +117,9 @@ ANSWERS: dict[str, Schema] = {
 EVENTS: Schema = {  # of no type: OpenAPI 3.1 does not say whether the stream or an event is meant
     "description": "Server-sent events: a `data:` line of JSON for each piece, then `data: [DONE]`. "
     "A failure on the way is an event with an error, without [DONE] behind it. Comments keep the line alive.",
+}
+TYPED_EVENTS: Schema = {
+    "description": "Server-sent events, each an `event:` line with its type and a `data:` line of JSON, from "
+    "`response.created` to `response.completed`, `response.incomplete` or `response.failed`. "
+    "Comments keep the line alive.",
 }

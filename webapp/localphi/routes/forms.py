@@ -54,11 +54,11 @@ def _refused(unused: Sequence[Any], advice: str) -> Schema:
     return {"enum": list(unused), "description": f"Not supported. {advice}", REFUSED: True}
 
 
-def _object(required: Sequence[str], **properties: Schema) -> Schema:
+def object_of(required: Sequence[str], **properties: Schema) -> Schema:
     return {"type": "object", "required": list(required), "properties": properties}
 
 
-def _or_null(form: Schema) -> Schema:
+def or_null(form: Schema) -> Schema:
     return {"anyOf": [form, {"type": "null"}]}
 
 
@@ -67,12 +67,14 @@ MODEL: Schema = {
     "description": "Id of a model; left out: the one that is served.",
 }
 _STOP_TEXT: Schema = {"type": "string", "minLength": 1, "maxLength": schema.MAX_STOP_CHARS}
-_STOP = _or_null(
-    {"anyOf": [_STOP_TEXT, {"type": "array", "items": _STOP_TEXT, "maxItems": schema.MAX_STOPS}]}
-)
-_STREAM_OPTIONS = _or_null(_object((), include_usage={"type": ["boolean", "null"], "default": False}))
+STOP = or_null({"anyOf": [_STOP_TEXT, {"type": "array", "items": _STOP_TEXT, "maxItems": schema.MAX_STOPS}]})
+_STREAM_OPTIONS = or_null(object_of((), include_usage={"type": ["boolean", "null"], "default": False}))
 
-_LOGIT_BIAS: Schema = {
+BEST_OF: Schema = {
+    "enum": [None, *range(1, schema.MAX_ANSWERS + 1)],
+    "description": "Only the value of `n`: every answer is sent.",
+}
+LOGIT_BIAS: Schema = {
     "type": ["object", "null"],
     "maxProperties": schema.MAX_BIASED_TOKENS,
     "propertyNames": {"pattern": "^(0|[1-9][0-9]*)$", "maxLength": schema.MAX_TOKEN_DIGITS},
@@ -80,66 +82,66 @@ _LOGIT_BIAS: Schema = {
     "description": "By token id: what is added to its logits.",
 }
 
-_NAME: Schema = {"type": "string", "pattern": f"^{tools.NAME.pattern}$"}
-_CALL_ID: Schema = {"type": "string", "minLength": 1, "maxLength": tools.MAX_ID_CHARS}
-_FUNCTION: Schema = {"const": "function"}
-_TOOL = _object(
+NAME: Schema = {"type": "string", "pattern": f"^{tools.NAME.pattern}$"}
+CALL_ID: Schema = {"type": "string", "minLength": 1, "maxLength": tools.MAX_ID_CHARS}
+FUNCTION: Schema = {"const": "function"}
+_TOOL = object_of(
     ("type", "function"),
-    type=_FUNCTION,
-    function=_object(
+    type=FUNCTION,
+    function=object_of(
         ("name",),
-        name=_NAME,
+        name=NAME,
         description={"type": ["string", "null"]},
         strict={"type": ["boolean", "null"]},
         parameters={"type": ["object", "null"], "description": "A JSON schema."},
     ),
 )
-_CALL = _object(
+_CALL = object_of(
     ("id", "type", "function"),
-    id=_CALL_ID,
-    type=_FUNCTION,
-    function=_object(
+    id=CALL_ID,
+    type=FUNCTION,
+    function=object_of(
         ("name", "arguments"),
-        name=_NAME,
+        name=NAME,
         arguments={"type": "string", "description": "The JSON text of an object."},
     ),
 )
 _CALLS: Schema = {"type": ["array", "null"], "items": _CALL, "maxItems": tools.MAX_CALLS_OF_A_TURN}
 _PARTS: Schema = {
     "type": "array",
-    "items": _object(("type", "text"), type={"const": "text"}, text={"type": "string"}),
+    "items": object_of(("type", "text"), type={"const": "text"}, text={"type": "string"}),
 }
 _CONTENT: Schema = {"anyOf": [{"type": "string"}, _PARTS]}
 _MESSAGE: Schema = {
     "anyOf": [
-        _object(
+        object_of(
             ("role", "content"),
             role={"enum": [*sorted(set(ROLES) - {"assistant", "tool"}), "developer"]},
             content=_CONTENT,
         ),
-        _object(("role",), role={"const": "assistant"}, content=_or_null(_CONTENT), tool_calls=_CALLS),
-        _object(
+        object_of(("role",), role={"const": "assistant"}, content=or_null(_CONTENT), tool_calls=_CALLS),
+        object_of(
             ("role", "content", "tool_call_id"),
             role={"const": "tool"},
             content=_CONTENT,
-            tool_call_id={**_CALL_ID, "description": "A call of the assistant turn before."},
+            tool_call_id={**CALL_ID, "description": "A call of the assistant turn before."},
         ),
     ]
 }
 _TOOL_CHOICE: Schema = {
     "anyOf": [
         {"enum": ["auto", "required", "none", None]},
-        _object(("type", "function"), type=_FUNCTION, function=_object(("name",), name=_NAME)),
+        object_of(("type", "function"), type=FUNCTION, function=object_of(("name",), name=NAME)),
     ]
 }
-_ANSWER_FORMAT = _or_null(
+_ANSWER_FORMAT = or_null(
     {
         "anyOf": [
-            _object(("type",), type={"enum": ["text", "json_object"]}),
-            _object(
+            object_of(("type",), type={"enum": ["text", "json_object"]}),
+            object_of(
                 ("type", "json_schema"),
                 type={"const": "json_schema"},
-                json_schema=_object(("schema",), schema={"type": "object"}),
+                json_schema=object_of(("schema",), schema={"type": "object"}),
             ),
         ]
     }
@@ -166,8 +168,9 @@ CHAT = BodyForm(
     {
         "messages": _MESSAGES,
         "model": MODEL,
-        "stop": _STOP,
-        "logit_bias": _LOGIT_BIAS,
+        "stop": STOP,
+        "logit_bias": LOGIT_BIAS,
+        "best_of": BEST_OF,
         "stream_options": _STREAM_OPTIONS,
         "tools": _TOOLS,
         "tool_choice": _TOOL_CHOICE,
@@ -181,8 +184,9 @@ TEXT = BodyForm(
     {
         "prompt": _PROMPT,
         "model": MODEL,
-        "stop": _STOP,
-        "logit_bias": _LOGIT_BIAS,
+        "stop": STOP,
+        "logit_bias": LOGIT_BIAS,
+        "best_of": BEST_OF,
         "stream_options": _STREAM_OPTIONS,
     },
     schema.TEXT_UNSUPPORTED,

@@ -6,7 +6,7 @@ Labels are routes, statuses and ids of models on this machine: nothing that a cl
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from flask import Flask, Response, g, request
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -87,9 +87,10 @@ class Metrics:
         app.before_request(_start_clock)
         app.after_request(self._count)
 
-    def watch(self, model_id: str, answer: Answer) -> None:
-        """Count an answer of the request at hand. model_id: one of the store's."""
-        answer.watch(_Meter(self, model_id, answer, g.started_s))
+    def watch(self, model_id: str, answers: Iterable[Answer]) -> None:
+        """Count the answers of the request at hand. model_id: one of the store's."""
+        for answer in answers:
+            answer.watch(_Meter(self, model_id, answer, g.started_s))
 
     def text(self) -> bytes:
         """Everything counted so far, in Prometheus's text format."""

@@ -16,7 +16,7 @@ from localphi.routes.openai_errors import codes
 from localphi.routes.operations import Operation, described, operation_of
 
 _PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
-_METHODS = ("GET", "POST")
+_METHODS = ("GET", "POST", "DELETE")
 _EVERYWHERE = (403, 500)  # a foreign page or name; whatever breaks
 _ABOUT = (
     "An OpenAI-compatible server for Phi models on this machine. Limits and defaults are those of the model "
@@ -59,8 +59,9 @@ def _methods(rule: Rule, operation: Operation, manifest: Manifest) -> dict[str, 
     }
     if operation.description:
         entry["description"] = operation.description
-    if names := _PARAMETER.findall(rule.rule):
-        entry["parameters"] = [_path_parameter(name) for name in names]
+    parameters = [*map(_path_parameter, _PARAMETER.findall(rule.rule)), *operation.parameters]
+    if parameters:
+        entry["parameters"] = parameters
     if operation.body is not None:
         content = {JSON: {"schema": operation.body.schema(manifest)}}
         entry["requestBody"] = {"required": True, "content": content}
@@ -73,7 +74,11 @@ def _path_parameter(name: str) -> dict[str, Any]:
 
 def _responses(operation: Operation) -> dict[str, Any]:
     content = {media_type: {"schema": form} for media_type, form in operation.answers.items()}
-    responses: dict[str, Any] = {"200": {"description": "The answer.", "content": content}}
+    responses: dict[str, Any] = {}
+    if content:
+        responses["200"] = {"description": "The answer.", "content": content}
+    if operation.may_be_empty:
+        responses["204"] = {"description": "Done; there is nothing to say."}
     for status in sorted({*operation.failures, *_EVERYWHERE}):
         responses[str(status)] = _failure(status)
     return responses

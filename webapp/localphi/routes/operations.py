@@ -18,6 +18,7 @@ class Operation:
     """summary: a line. answers: the schema of a good answer by its media type.
 
     body: what a POST must hold. failures: statuses, beside those that every route may answer with.
+    may_be_empty: a good answer may be 204, without content. parameters: OpenAPI's, beside those in the path.
     """
 
     summary: str
@@ -25,6 +26,8 @@ class Operation:
     body: BodyForm | None = None
     failures: tuple[int, ...] = ()
     description: str = ""
+    may_be_empty: bool = False
+    parameters: tuple[Mapping[str, Any], ...] = ()
 
 
 def described(operation: Operation) -> Callable[[_View], _View]:

@@ -32,6 +32,7 @@ MAX_BIAS = 100
 MAX_BIASED_TOKENS = 1024
 MAX_TOP_LOGPROBS = 20
 MAX_TOKEN_DIGITS = 9
+MAX_ANSWERS = 8
 
 Refusal = tuple[str, tuple[Any, ...], str]
 """A field, values that mean "not used", what to do instead."""
@@ -39,8 +40,6 @@ Refusal = tuple[str, tuple[Any, ...], str]
 UNSUPPORTED: tuple[Refusal, ...] = (
     ("functions", (None, []), "Use 'tools', which took its place."),
     ("min_tokens", (None, 0), "Leave it out, or set it to 0."),
-    ("n", (None, 1), "Send one request per answer."),
-    ("best_of", (None, 1), "Send one request per answer."),
     ("function_call", (None, "none", "auto"), "Use 'tool_choice', which took its place."),
     ("modalities", (None, ["text"]), "Leave it out; the answer is text only."),
     ("audio", (None,), "Leave it out; the answer is text only."),
@@ -65,12 +64,18 @@ TEXT_UNSUPPORTED: tuple[Refusal, ...] = (
 
 @dataclass(frozen=True)
 class _CompletionBody:
-    """A valid request on the wire, still without the model's defaults."""
+    """A valid request on the wire, still without the model's defaults. n: how many answers are wanted."""
 
     model: str | None
+    n: int
     stream: bool
     include_usage: bool
     fields: Body
+
+    @property
+    def tells_progress(self) -> bool:
+        """Only a stream can tell, so a whole answer passes the wish over."""
+        return boolean(self.fields, "return_progress") and self.stream
 
 
 @dataclass(frozen=True)
@@ -80,14 +85,15 @@ class ChatCompletionBody(_CompletionBody):
         tools = parse_tools(self.fields)
         return ChatRequest(
             messages=_messages(self.fields),
-            sampling=_sampling(self.fields, manifest),
+            sampling=sampling(self.fields, manifest),
             max_tokens=_max_tokens(self.fields, manifest.context_length),
-            stop=_stop(self.fields),
+            stop=stop_texts(self.fields),
             tools=tools,
             tool_choice=parse_tool_choice(self.fields, tools),
             parallel_tool_calls=boolean(self.fields, "parallel_tool_calls", default=True),
             answer_format=parse_answer_format(self.fields),
             top_logprobs=_top_logprobs(self.fields),
+            tells_progress=self.tells_progress,
         )
 
 
@@ -97,9 +103,10 @@ class TextCompletionBody(_CompletionBody):
         """The request for this model, its sampling defaults filled in. Raises InvalidRequest."""
         return ChatRequest(
             RawPrompt(_prompt(self.fields)),
-            sampling=_sampling(self.fields, manifest),
+            sampling=sampling(self.fields, manifest),
             max_tokens=_max_tokens(self.fields, manifest.context_length) or TEXT_MAX_TOKENS,
-            stop=_stop(self.fields),
+            stop=stop_texts(self.fields),
+            tells_progress=self.tells_progress,
         )
 
 
@@ -109,13 +116,32 @@ def parse_body(data: bytes) -> ChatCompletionBody:
 
 
 def chat_body(fields: Body) -> ChatCompletionBody:
-    _refuse(fields, UNSUPPORTED)
-    return ChatCompletionBody(parse_model(fields), boolean(fields, "stream"), _include_usage(fields), fields)
+    refuse(fields, UNSUPPORTED)
+    return ChatCompletionBody(**_common(fields))
 
 
 def text_body(fields: Body) -> TextCompletionBody:
-    _refuse(fields, TEXT_UNSUPPORTED)
-    return TextCompletionBody(parse_model(fields), boolean(fields, "stream"), _include_usage(fields), fields)
+    refuse(fields, TEXT_UNSUPPORTED)
+    return TextCompletionBody(**_common(fields))
+
+
+def _common(fields: Body) -> dict[str, Any]:
+    return {
+        "model": parse_model(fields),
+        "n": _answers(fields),
+        "stream": boolean(fields, "stream"),
+        "include_usage": _include_usage(fields),
+        "fields": fields,
+    }
+
+
+def _answers(fields: Body) -> int:
+    """`best_of` would throw answers away; it is fine where it does not."""
+    n = integer(fields, "n", 1, MAX_ANSWERS) or 1
+    best_of = fields.get("best_of")
+    if best_of is not None and not _same(best_of, n):
+        raise UnsupportedParameter("best_of", f"Leave it out, or give it the value of 'n' ({n}).")
+    return n
 
 
 def parse_model(fields: Body) -> str | None:
@@ -126,7 +152,7 @@ def parse_model(fields: Body) -> str | None:
     return model or None
 
 
-def _refuse(fields: Body, refusals: Sequence[Refusal]) -> None:
+def refuse(fields: Body, refusals: Sequence[Refusal]) -> None:
     for name, unused, advice in refusals:
         if not any(_same(fields.get(name), value) for value in unused):
             raise UnsupportedParameter(name, advice)
@@ -213,7 +239,7 @@ def _part(part: Any, where: str) -> str:
     return str(part["text"])
 
 
-def _sampling(fields: Body, manifest: Manifest) -> Sampling:
+def sampling(fields: Body, manifest: Manifest) -> Sampling:
     defaults = manifest.sampling
     top_k = integer(fields, "top_k", 0, 1_000_000)
     return Sampling(
@@ -273,7 +299,7 @@ def _max_tokens(fields: Body, context_length: int) -> int | None:
     return newer if newer is not None else older
 
 
-def _stop(fields: Body) -> tuple[str, ...]:
+def stop_texts(fields: Body) -> tuple[str, ...]:
     stop = fields.get("stop")
     stops = [] if stop is None else [stop] if isinstance(stop, str) else stop
     if not isinstance(stops, list) or len(stops) > MAX_STOPS:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from localphi.chat import JsonFormat, NamedTool, Tool, ToolCall, ToolChoice
@@ -22,10 +22,16 @@ MAX_ID_CHARS = 256
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _NO_PARAMETERS = {"type": "object", "properties": {}}
 _FORMATS = 'one of {"type": "text"}, {"type": "json_object"}, {"type": "json_schema", "json_schema": {…}}'
-_CHOICES = 'one of "auto", "required", "none", {"type": "function", "function": {"name": "…"}}'
+_CHOICES = 'one of "auto", "required", "none", or an object that names a function'
 
 
-def parse_tools(fields: Body) -> tuple[Tool, ...]:
+ReadFunction = Callable[[Any, str], tuple[dict[str, Any], str]]
+"""Finds what describes a function in a tool, a call or a choice, and says where that stands."""
+
+
+def parse_tools(fields: Body, read: ReadFunction | None = None) -> tuple[Tool, ...]:
+    """read: where the description of a tool is, if not in its `function`."""
+    read = read or _nested
     tools = fields.get("tools")
     if tools is None:
         return ()
@@ -33,28 +39,28 @@ def parse_tools(fields: Body) -> tuple[Tool, ...]:
         raise wrong("tools", f"a list of at most {MAX_TOOLS} tools", tools)
     parsed: dict[str, Tool] = {}
     for number, entry in enumerate(tools):
-        tool = _tool(entry, f"tools[{number}]")
+        function, where = read(entry, f"tools[{number}]")
+        tool = _tool(function, where)
         if tool.name in parsed:
-            param = f"tools[{number}].function.name"
+            param = f"{where}.name"
             raise InvalidRequest(f"'{param}' is '{tool.name}', like the name of another tool.", param)
         parsed[tool.name] = tool
     return tuple(parsed.values())
 
 
-def _tool(entry: Any, where: str) -> Tool:
-    function = _function(entry, where)
+def _tool(function: Body, where: str) -> Tool:
     description = function.get("description")
     if not isinstance(description, str | None):
-        raise wrong(f"{where}.function.description", "a text", description)
+        raise wrong(f"{where}.description", "a text", description)
     strict = function.get("strict")
     if not isinstance(strict, bool | None):
-        raise wrong(f"{where}.function.strict", "true or false", strict)
+        raise wrong(f"{where}.strict", "true or false", strict)
     parameters = function.get("parameters")
-    schema = _schema(_NO_PARAMETERS if parameters is None else parameters, f"{where}.function.parameters")
-    return Tool(_name(function.get("name"), f"{where}.function.name"), description or "", schema)
+    schema = schema_text(_NO_PARAMETERS if parameters is None else parameters, f"{where}.parameters")
+    return Tool(_name(function.get("name"), f"{where}.name"), description or "", schema)
 
 
-def _function(entry: Any, where: str) -> dict[str, Any]:
+def _nested(entry: Any, where: str) -> tuple[dict[str, Any], str]:
     """The `function` of a tool, a call or a choice."""
     if not isinstance(entry, dict):
         raise wrong(where, 'an object {"type": "function", "function": {…}}', entry)
@@ -63,7 +69,7 @@ def _function(entry: Any, where: str) -> dict[str, Any]:
     function = entry.get("function")
     if not isinstance(function, dict):
         raise wrong(f"{where}.function", "an object with a name", function)
-    return function
+    return function, f"{where}.function"
 
 
 def _name(name: Any, where: str) -> str:
@@ -72,7 +78,7 @@ def _name(name: Any, where: str) -> str:
     return name
 
 
-def _schema(schema: Any, where: str) -> str:
+def schema_text(schema: Any, where: str) -> str:
     if not isinstance(schema, dict):
         raise wrong(where, "a JSON schema (an object)", schema)
     try:
@@ -85,23 +91,31 @@ def _schema(schema: Any, where: str) -> str:
     return text
 
 
-def parse_tool_choice(fields: Body, tools: Sequence[Tool]) -> ToolChoice:
+def parse_tool_choice(fields: Body, tools: Sequence[Tool], read: ReadFunction | None = None) -> ToolChoice:
+    """read: where the name of a choice is, if not in its `function`."""
+    read = read or _nested
     choice = fields.get("tool_choice")
     if choice in (None, "auto"):
         return "auto"
     if choice == "none":
         return "none"
-    parsed: ToolChoice = "required"
-    if choice != "required":
-        if not isinstance(choice, dict):
-            raise wrong("tool_choice", _CHOICES, choice)
-        parsed = NamedTool(_name(_function(choice, "tool_choice").get("name"), "tool_choice.function.name"))
+    if choice != "required" and not isinstance(choice, dict):
+        raise wrong("tool_choice", _CHOICES, choice)
+    named = None if choice == "required" else _named(choice, read)
     if not tools:
         raise InvalidRequest("'tool_choice' wants a call, but there are no 'tools'.", "tool_choice")
-    if isinstance(parsed, NamedTool) and all(tool.name != parsed.name for tool in tools):
-        param = "tool_choice.function.name"
-        raise InvalidRequest(f"'{param}' is '{parsed.name}', but no tool has that name.", param)
-    return parsed
+    if named is None:
+        return "required"
+    name, param = named
+    if all(tool.name != name for tool in tools):
+        raise InvalidRequest(f"'{param}' is '{name}', but no tool has that name.", param)
+    return NamedTool(name)
+
+
+def _named(choice: Any, read: ReadFunction) -> tuple[str, str]:
+    """The name of the tool that was chosen, and where it stands."""
+    function, where = read(choice, "tool_choice")
+    return _name(function.get("name"), f"{where}.name"), f"{where}.name"
 
 
 def parse_answer_format(fields: Body) -> JsonFormat | None:
@@ -118,7 +132,7 @@ def parse_answer_format(fields: Body) -> JsonFormat | None:
     schema = wanted.get("json_schema")
     if not isinstance(schema, dict):
         raise wrong("response_format.json_schema", "an object with a schema", schema)
-    return JsonFormat(_schema(schema.get("schema"), "response_format.json_schema.schema"))
+    return JsonFormat(schema_text(schema.get("schema"), "response_format.json_schema.schema"))
 
 
 def parse_calls(message: Body, where: str) -> tuple[ToolCall, ...]:
@@ -141,29 +155,38 @@ def parse_calls(message: Body, where: str) -> tuple[ToolCall, ...]:
 
 
 def _call(entry: Any, where: str) -> ToolCall:
-    function = _function(entry, where)
+    function, inside = _nested(entry, where)
+    return ToolCall(call_id(entry.get("id"), f"{where}.id"), *name_and_arguments(function, inside))
+
+
+def name_and_arguments(function: Body, where: str) -> tuple[str, str]:
+    """Of a call that a conversation tells of."""
     arguments = function.get("arguments")
     if arguments == "":  # how some clients write no arguments
         arguments = "{}"
     if not isinstance(arguments, str) or not (arguments.strip().startswith("{") and is_json(arguments)):
-        raise wrong(f"{where}.function.arguments", "the JSON text of an object", arguments)
-    name = _name(function.get("name"), f"{where}.function.name")
-    return ToolCall(_id(entry.get("id"), f"{where}.id"), name, arguments)
+        raise wrong(f"{where}.arguments", "the JSON text of an object", arguments)
+    return _name(function.get("name"), f"{where}.name"), arguments
 
 
 def parse_tool_call_id(message: Body, where: str, calls: Sequence[ToolCall]) -> str | None:
     """The call that a tool turn answers: one of `calls`, those of the assistant turn before it."""
     if message["role"] != "tool":
         return None
-    call_id = _id(message.get("tool_call_id"), where)
-    if all(call.id != call_id for call in calls):
+    return answered(message.get("tool_call_id"), where, calls)
+
+
+def answered(value: Any, where: str, calls: Sequence[ToolCall]) -> str:
+    """The id of one of `calls`, to which a result belongs."""
+    found = call_id(value, where)
+    if all(call.id != found for call in calls):
         raise InvalidRequest(
-            f"'{where}' is {json.dumps(call_id)}, but the turn before has no such call.", where
+            f"'{where}' is {json.dumps(found)}, but the turn before has no such call.", where
         )
-    return call_id
+    return found
 
 
-def _id(value: Any, where: str) -> str:
+def call_id(value: Any, where: str) -> str:
     if not isinstance(value, str) or not 1 <= len(value) <= MAX_ID_CHARS:
         raise wrong(where, f"the id of a call, of 1 to {MAX_ID_CHARS} characters", value)
     return value
