@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localphi.config import Settings, available_threads, disable_telemetry, program_folders
+from localphi.errors import LocalphiError
 from localphi.models.store import ModelStore, find_damage
+from localphi.security import key_names
 
 _BROWSERS = (
     ("Edge", ("msedge", "microsoft-edge", "microsoft-edge-stable", "Microsoft/Edge/Application/msedge")),
@@ -44,6 +46,7 @@ def examine(settings: Settings) -> list[Finding]:
         _disk(settings),
         *_models(settings),
         _page(settings),
+        _access(settings),
         Finding("telemetry", True, "off: onnxruntime and huggingface_hub report nothing"),
     ]
 
@@ -150,6 +153,18 @@ def _models(settings: Settings) -> list[Finding]:
         detail = damage[0].message if damage else f"{folder.size_bytes / 1e6:.1f} MB, every file whole"
         findings.append(Finding(f"model {folder.id}", not damage, detail, needed=True))
     return findings
+
+
+def _access(settings: Settings) -> Finding:
+    """Who could use a server that is started with these settings."""
+    try:
+        names = key_names(settings)
+    except LocalphiError as error:
+        return Finding("access", False, error.message)
+    if not names:
+        detail = "open to every program of this machine, closed to others: there are no access keys"
+        return Finding("access", True, detail)
+    return Finding("access", True, f"closed: the server wants one of the access keys {', '.join(names)}")
 
 
 def _page(settings: Settings) -> Finding:

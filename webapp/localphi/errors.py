@@ -20,7 +20,8 @@
     ├── WorkerDied                the worker process ended while it had this request
     ├── EngineStopping            the server is being stopped
     ├── RequestAbandoned          nobody waits for the answer any more
-    └── ServerStartFailed         the address cannot be served (port in use, not a loopback address)
+    ├── KeysUnusable              access keys that cannot be read, written, or used as they are
+    └── ServerStartFailed         the address cannot be served (port in use, open to others without keys)
 
 Errors travel between processes, so each one is rebuilt from its constructor arguments (`args`).
 `routes/openai_errors.py` is the one place that turns them into HTTP, `cli` into an exit code.
@@ -200,6 +201,10 @@ class RequestAbandoned(LocalphiError):
     @property
     def message(self) -> str:
         return "The client left before the answer was complete."
+
+
+class KeysUnusable(LocalphiError):
+    """args: message."""
 
 
 class ServerStartFailed(LocalphiError):

@@ -12,6 +12,7 @@ from localphi.cli.agent import agent
 from localphi.cli.chat import chat
 from localphi.cli.doctor import doctor
 from localphi.cli.evaluate import evaluate
+from localphi.cli.keys import keys
 from localphi.cli.models import models
 from localphi.cli.quantize import quantize_model
 from localphi.cli.serve import serve
@@ -46,5 +47,5 @@ def main() -> None:
             stream.reconfigure(errors="replace")
 
 
-for _command in (serve, chat, agent, models, quantize_model, evaluate, doctor):
+for _command in (serve, keys, chat, agent, models, quantize_model, evaluate, doctor):
     main.add_command(_command)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import signal
 from multiprocessing.connection import Connection
 
-from localphi.config import disable_telemetry
+from localphi.config import disable_telemetry, forget_secrets
 from localphi.engine.base import (
     Ask,
     Backend,
@@ -31,6 +31,7 @@ def main(pipe: Connection, spec: WorkerSpec) -> None:
     """Entry point of the process. Returns when the other side of the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's business; it closes the pipe
     disable_telemetry()
+    forget_secrets()  # nothing here asks for them
     try:
         _load_and_serve(pipe, spec)
     except (EOFError, BrokenPipeError, ConnectionResetError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from flask import Flask
 
 from localphi.config import Settings
@@ -9,13 +11,18 @@ from localphi.engine.client import Engines
 from localphi.models.store import ModelStore
 from localphi.routes import health, llama_cpp_api, model_files, openai_api, openai_errors, openapi, page
 from localphi.routes.metrics import Metrics
-from localphi.security import SecureWsgi
+from localphi.security import Access, SecureWsgi
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 
 
 def build_app(settings: Settings, version: str) -> Flask:
-    """The application. Raises ModelNotFound or ModelFolderInvalid when the default model is not there."""
+    """The application.
+
+    Raises ModelNotFound or ModelFolderInvalid when the default model is not there; ServerStartFailed or
+    KeysUnusable when the settings would open it to others.
+    """
+    access = Access.of(settings, partial(page.is_page_file, settings.page_dir))
     app = Flask("localphi", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     store = ModelStore(settings.home).pin(settings.model)
@@ -30,5 +37,5 @@ def build_app(settings: Settings, version: str) -> Flask:
     app.register_blueprint(health.blueprint(store, engines, metrics))
     app.register_blueprint(openapi.blueprint(app, store, version))
     app.register_blueprint(page.blueprint(settings.page_dir))
-    app.wsgi_app = SecureWsgi(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = SecureWsgi(app.wsgi_app, access)  # type: ignore[method-assign]
     return app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from flask import Blueprint, Response, abort, send_from_directory
@@ -18,6 +19,7 @@ _MEDIA_TYPES = {
     ".json": "application/json",
     ".txt": "text/plain",
 }
+_PLAIN_NAME = re.compile(r"/[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 _FOREVER_S = 365 * 24 * 3600
 _NOT_BUILT = (
     "The page is not built. Run `make serve` in the source folder, "
@@ -50,6 +52,11 @@ def blueprint(page_dir: Path) -> Blueprint:
         return response
 
     return routes
+
+
+def is_page_file(page_dir: Path, path: str) -> bool:
+    """Whether the path of a request is a file of the page. Only plain names are: no `..`, no `%`."""
+    return _PLAIN_NAME.fullmatch(path) is not None and _is_file(page_dir / path[1:])
 
 
 def _is_file(path: Path) -> bool:
