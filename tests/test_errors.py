@@ -28,6 +28,7 @@ EXAMPLES = [
     errors.WorkerDied("localphi-demo", -9),
     errors.EngineStopping(),
     errors.RequestAbandoned(),
+    errors.KeysUnusable("keys.txt holds no access key."),
     errors.ServerStartFailed("Port 8000 is in use."),
     errors.ContextLengthExceeded(3000, 2048, "prompt"),
 ]

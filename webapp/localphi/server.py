@@ -18,7 +18,7 @@ from localphi.config import Settings, forget_secrets
 from localphi.engine.client import Engines
 from localphi.errors import ServerStartFailed
 from localphi.routes import MAX_BODY_BYTES
-from localphi.security import EVERY_ADDRESS, MAX_URL_CHARS, is_loopback, key_names
+from localphi.security import EVERY_ADDRESS, LOOPBACK_NAMES, MAX_URL_CHARS, is_loopback, key_names
 
 _LARGER_BYTES = 64 * 1024  # so that a large body is refused by Flask, with our error object
 _SPARE_THREADS = 8  # page, files and health stay quick while every answer is streaming
@@ -121,7 +121,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def page_url(host: str, port: int) -> str:
-    if is_loopback(host) or host in EVERY_ADDRESS:
+    if host in LOOPBACK_NAMES or host in EVERY_ADDRESS:
         return f"http://localhost:{port}"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
@@ -131,7 +131,7 @@ def who_may_ask(settings: Settings) -> str:
     names = ", ".join(key_names(settings))
     if settings.host in EVERY_ADDRESS or not is_loopback(settings.host):
         return (
-            f"Other machines can use it with an access key ({names}). The connection is not encrypted: beyond "
-            "a network that you trust, put a proxy with TLS in front."
+            f"Other machines can use it with an access key ({names}). The connection is not encrypted: "
+            "beyond a network that you trust, put a proxy with TLS in front."
         )
     return f"It wants an access key ({names})." if names else "Nothing leaves this machine."

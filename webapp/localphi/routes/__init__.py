@@ -22,8 +22,8 @@ def build_app(settings: Settings, version: str) -> Flask:
     Raises ModelNotFound or ModelFolderInvalid when the default model is not there; ServerStartFailed or
     KeysUnusable when the settings would open it to others.
     """
-    access = Access.of(settings, partial(page.is_page_file, settings.page_dir))
     app = Flask("localphi", static_folder=None)
+    access = Access.of(settings, partial(page.is_page_file, app, settings.page_dir))
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     store = ModelStore(settings.home).pin(settings.model)
     engines = Engines(store, settings)
