@@ -18,13 +18,14 @@ MAY_IMPORT = {
     "chat": set(),
     "config": set(),
     "models": VALUES,
-    "engine": VALUES | {"models"},
+    "engine": VALUES | {"models", "logs"},
     "doctor": VALUES | {"models", "security"},
     "keys": {"errors"},
+    "logs": set(),
     "security": VALUES | {"keys"},
-    "routes": VALUES | {"models", "engine", "security"},
+    "routes": VALUES | {"models", "engine", "security", "logs"},
     "__init__": {"config", "routes"},
-    "server": VALUES | {"__init__", "engine", "routes", "security"},
+    "server": VALUES | {"__init__", "engine", "routes", "security", "logs"},
     "toolchain": VALUES | {"models", "engine"},  # the evaluation asks through the engine
     "cli": VALUES | {"models", "engine", "server", "doctor", "toolchain", "keys", "__init__"},
 }

@@ -17,6 +17,7 @@ from localphi import create_app
 from localphi.config import Settings, forget_secrets
 from localphi.engine.client import Engines
 from localphi.errors import ServerStartFailed
+from localphi.logs import keep_private
 from localphi.routes import MAX_BODY_BYTES
 from localphi.security import EVERY_ADDRESS, LOOPBACK_NAMES, MAX_URL_CHARS, is_loopback, key_names
 
@@ -61,6 +62,7 @@ def _stop_on_signals(engines: Engines) -> None:
 
 def bind(app: Any, settings: Settings) -> Any:
     """A waitress server that holds its port. Port 0 takes a free one, see `effective_port`."""
+    keep_private("waitress")
     server = waitress.create_server(
         app,
         sockets=[_listen(settings.host, settings.port)],

@@ -8,6 +8,7 @@ It waits on the pipe when there is nothing to do, and ends when the client goes 
 from __future__ import annotations
 
 import signal
+import sys
 from multiprocessing.connection import Connection
 
 from localphi.config import disable_telemetry, forget_secrets
@@ -25,6 +26,7 @@ from localphi.engine.base import (
     WorkerSpec,
 )
 from localphi.errors import EngineFailed, LocalphiError
+from localphi.logs import place_of
 
 
 def main(pipe: Connection, spec: WorkerSpec) -> None:
@@ -36,6 +38,9 @@ def main(pipe: Connection, spec: WorkerSpec) -> None:
         _load_and_serve(pipe, spec)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
+    except Exception as error:  # whatever broke the runtime; its message may quote a prompt
+        sys.stderr.write(f"localphi: the worker of '{spec.model}' failed: {place_of(error)}\n")
+        raise SystemExit(1) from None
 
 
 def _load_and_serve(pipe: Connection, spec: WorkerSpec) -> None:

@@ -8,6 +8,7 @@ from flask import Flask
 
 from localphi.config import Settings
 from localphi.engine.client import Engines
+from localphi.logs import keep_private
 from localphi.models.store import ModelStore
 from localphi.routes import health, llama_cpp_api, model_files, openai_api, openai_errors, openapi, page
 from localphi.routes.metrics import Metrics
@@ -24,6 +25,7 @@ def build_app(settings: Settings, version: str) -> Flask:
     """
     app = Flask("localphi", static_folder=None)
     access = Access.of(settings, partial(page.is_page_file, app, settings.page_dir))
+    keep_private(app.logger.name)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     store = ModelStore(settings.home).pin(settings.model)
     engines = Engines(store, settings)

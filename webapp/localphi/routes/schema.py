@@ -22,6 +22,7 @@ from localphi.routes.tools import (
     parse_tools,
 )
 
+MAX_MODEL_CHARS = 256
 MAX_MESSAGES = 1024
 MAX_STOPS = 16
 MAX_STOP_CHARS = 1024
@@ -121,8 +122,8 @@ def text_body(fields: Body) -> TextCompletionBody:
 def parse_model(fields: Body) -> str | None:
     """The model that was asked for, None for the one that answers when none is named."""
     model = fields.get("model")
-    if model is not None and not isinstance(model, str):
-        raise wrong("model", "the id of a model", model)
+    if model is not None and not (isinstance(model, str) and len(model) <= MAX_MODEL_CHARS):
+        raise wrong("model", f"the id of a model, of at most {MAX_MODEL_CHARS} characters", model)
     return model or None
 
 
