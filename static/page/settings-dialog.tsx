@@ -2,6 +2,7 @@ import { useSignal } from '@preact/signals';
 
 import { Dialog } from './dialog';
 import type { Engine } from './engine';
+import type { ServerKey } from './server-key';
 import { DEFAULTS, RANGES, isHonoured, parseNumber, parseStops, showStops } from './settings';
 import type { ChatSettings, NumberField, Settings } from './settings';
 import { strings } from './strings';
@@ -9,13 +10,14 @@ import { strings } from './strings';
 interface Props {
   readonly engine: Engine;
   readonly settings: Settings;
+  readonly serverKey: ServerKey;
   readonly onClose: () => void;
 }
 
 const NUMBER_FIELDS = ['temperature', 'maxTokens', 'topP', 'topK', 'seed'] as const;
 
 /** What is typed is kept at once where it can be used, and marked where it cannot. */
-export function SettingsDialog({ engine, settings, onClose }: Props) {
+export function SettingsDialog({ engine, settings, serverKey, onClose }: Props) {
   const state = engine.state.value;
   const device = state.phase === 'ready' ? state.device : null;
   const version = useSignal(0);
@@ -59,6 +61,21 @@ export function SettingsDialog({ engine, settings, onClose }: Props) {
           }}
         />
         <p class="quiet">{strings.settingsNote}</p>
+        {serverKey.value.value !== null && (
+          <p class="quiet">
+            {strings.keyKept}{' '}
+            <button
+              type="button"
+              class="link"
+              data-testid="forget-key"
+              onClick={() => {
+                serverKey.forget();
+              }}
+            >
+              {strings.keyForget}
+            </button>
+          </p>
+        )}
         <div class="form-foot">
           <button
             type="button"
