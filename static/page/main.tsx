@@ -2,6 +2,7 @@
 import { effect } from '@preact/signals';
 import { options, render } from 'preact';
 
+import { LocalphiError } from '../shared/errors';
 import type { KeyMessage } from '../shared/protocol';
 import { chatIdIn, withChat } from './address';
 import { App } from './app';
@@ -58,8 +59,12 @@ async function start(root: HTMLElement): Promise<void> {
   if (link.question !== null) ask(library, link.question);
 }
 
-/** Its key is the one of this moment: the page has asked the server for its models by then. */
+/**
+ * Its key is the one of this moment: the page has asked the server for its models by then.
+ * Throws where the browser gives a worker nothing to work with: no hashes, no storage, no GPU.
+ */
 function startWorker(serverKey: ServerKey): Worker {
+  if (!isSecureContext) throw new LocalphiError('worker', strings.insecure);
   const worker = new Worker(new URL('../worker/main.ts', import.meta.url), { type: 'module' });
   worker.postMessage({ type: 'key', key: serverKey.value.peek() } satisfies KeyMessage);
   return worker;

@@ -96,6 +96,7 @@ export const strings = {
   close: 'Close',
   done: 'Done',
   cancel: 'Cancel',
+  insecure: 'browsers run models only in pages that came by HTTPS or from this machine',
   keyTitle: 'Access key',
   keyWanted:
     'This server answers with an access key only. Whoever runs it makes one with “localphi keys new”.',
