@@ -31,6 +31,7 @@ EXAMPLES = [
     errors.KeysUnusable("keys.txt holds no access key."),
     errors.ServerStartFailed("Port 8000 is in use."),
     errors.ContextLengthExceeded(3000, 2048, "prompt"),
+    errors.ContextLengthExceeded(3000, 2048, at_least=True),
 ]
 
 

@@ -21,6 +21,13 @@ CHAT = "/v1/chat/completions"
 MODEL_FILE = "/models/localphi-demo/model.onnx.data"
 
 
+@pytest.fixture(scope="module")
+def live_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """One for all: a fault that breaks it is seen by those behind."""
+    with serving(Settings(home=tmp_path_factory.mktemp("home"), backend="echo")) as server:
+        yield server
+
+
 def _connect(server: LiveServer) -> socket.socket:
     url = urlsplit(server.url)
     return socket.create_connection((url.hostname, url.port), timeout=20)
