@@ -95,7 +95,7 @@ def test_a_full_disk_leaves_the_keys_as_they_were(store: KeyStore, monkeypatch: 
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(keys.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(KeysUnusable, match="No space left"):
         store.new("bob")
     assert store.path.read_bytes() == before

@@ -88,6 +88,8 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
     may take to arrive, or some hundred clients that never finish theirs would lock out everybody else.
     """
 
+    last_activity: float
+
     def handle_read(self) -> None:
         begun = self.last_activity if self.request is not None else None
         super().handle_read()
