@@ -35,8 +35,10 @@ EXAMPLES = [
     errors.RequestAbandoned(),
     errors.StreamNotFound(),
     errors.StreamTrimmed(1, 3),
+    errors.KeysUnusable("keys.txt holds no access key."),
     errors.ServerStartFailed("Port 8000 is in use."),
     errors.ContextLengthExceeded(3000, 2048, "prompt"),
+    errors.ContextLengthExceeded(3000, 2048, at_least=True),
 ]
 
 

@@ -18,14 +18,16 @@ MAY_IMPORT = {
     "chat": set(),
     "config": set(),
     "models": VALUES,
-    "engine": VALUES | {"models"},
-    "doctor": VALUES | {"models"},
-    "security": set(),
-    "routes": VALUES | {"models", "engine", "security"},
+    "engine": VALUES | {"models", "logs"},
+    "doctor": VALUES | {"models", "security"},
+    "keys": {"errors"},
+    "logs": set(),
+    "security": VALUES | {"keys"},
+    "routes": VALUES | {"models", "engine", "security", "logs"},
     "__init__": {"config", "routes"},
-    "server": VALUES | {"__init__", "engine", "routes", "security"},
+    "server": VALUES | {"__init__", "engine", "routes", "security", "logs"},
     "toolchain": VALUES | {"models", "engine"},  # the evaluation asks through the engine
-    "cli": VALUES | {"models", "engine", "server", "doctor", "toolchain", "__init__"},
+    "cli": VALUES | {"models", "engine", "server", "doctor", "toolchain", "keys", "__init__"},
 }
 ONLY_IN = {
     "flask": {"routes", "__init__"},
@@ -44,7 +46,7 @@ ONLY_IN = {
     "requests": set(),
     "huggingface_hub": {"models"},
     "httpx2": {"models"},
-    "filelock": {"models"},
+    "filelock": {"keys", "models"},
     "localphi_agents": {"cli"},  # `localphi agent`, when the extra is installed
     "semantic_kernel": {"cli"},
     "anyio": {"cli"},

@@ -13,6 +13,8 @@ and the server stops working on it.
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from urllib.parse import urlsplit
@@ -39,6 +41,7 @@ _DEFAULTS = Options()
 class LocalphiClient:
     """base_url: where the server is, with or without /v1.
 
+    api_key: an access key, for a server that wants one; None for that of LOCALPHI_API_KEY, if it is set.
     silence_s: give up on an answer when nothing, not even a keepalive, came for so long. None waits as long
     as the server lives: it says nothing while it loads a model.
     transport: what carries the requests, for tests.
@@ -48,11 +51,18 @@ class LocalphiClient:
         self,
         base_url: str = DEFAULT_URL,
         *,
+        api_key: str | None = None,
         silence_s: float | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         if not _is_http_url(base_url):
             raise ValueError(f"base_url must be like {DEFAULT_URL}, but is {base_url!r}.")
+        key = os.environ.get("LOCALPHI_API_KEY", "") if api_key is None else api_key
+        if not re.fullmatch(r"[\x21-\x7e]*", key):
+            raise ValueError("An access key is one word of ASCII characters, but the given one is not.")
+        self._headers = {"Content-Type": "application/json"}
+        if key:
+            self._headers["Authorization"] = f"Bearer {key}"
         self.base_url = base_url.rstrip("/").removesuffix("/v1")
         self._http = httpx.AsyncClient(
             transport=transport or _transport(),
@@ -79,9 +89,8 @@ class LocalphiClient:
         """
         url = f"{self.base_url}/v1/chat/completions"
         content = write_body(messages, options)
-        headers = {"Content-Type": "application/json"}
         with _transport_errors(self.base_url):
-            async with self._http.stream("POST", url, content=content, headers=headers) as response:
+            async with self._http.stream("POST", url, content=content, headers=self._headers) as response:
                 if response.status_code != 200:
                     raise _refusal(self.base_url, response, await response.aread())
                 _check_is_stream(self.base_url, response)

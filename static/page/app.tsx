@@ -7,7 +7,9 @@ import { Composer } from './composer';
 import type { Engine } from './engine';
 import { Header } from './header';
 import { Help } from './help';
+import { KeyDialog } from './key-dialog';
 import { LoadStatus } from './load-status';
+import type { ServerKey } from './server-key';
 import type { Settings } from './settings';
 import { SettingsDialog } from './settings-dialog';
 import { actionOf, isTyping } from './shortcuts';
@@ -21,10 +23,12 @@ interface Props {
   readonly engine: Engine;
   readonly library: Library;
   readonly settings: Settings;
+  readonly serverKey: ServerKey;
   readonly ui: Ui;
 }
 
-export function App({ engine, library, settings, ui }: Props) {
+export function App({ engine, library, settings, serverKey, ui }: Props) {
+  const keyRequest = serverKey.request.value;
   const conversation = library.current.value;
   const editing = useSignal<string | null>(null);
   useShortcuts(library, ui);
@@ -54,8 +58,9 @@ export function App({ engine, library, settings, ui }: Props) {
       </div>
       {ui.dialog.value === 'help' && <Help ui={ui} onClose={closeDialog} />}
       {ui.dialog.value === 'settings' && (
-        <SettingsDialog settings={settings} onClose={closeDialog} />
+        <SettingsDialog settings={settings} serverKey={serverKey} onClose={closeDialog} />
       )}
+      {keyRequest && <KeyDialog key={keyRequest.id} serverKey={serverKey} request={keyRequest} />}
     </>
   );
 }

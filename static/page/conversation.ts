@@ -8,6 +8,7 @@ import type { AnswerStats, BrowserDevice, ChatOptions, Message, Role } from '../
 import type { AnswerEnd, Backend } from './backend';
 import { Branches } from './chats/branches';
 import type { Chosen, StoredMessage, StoredState } from './chats/record';
+import { newId } from './new-id';
 import { untilAborted } from './until-aborted';
 
 /** Where an entry stands. `waiting` is before the first piece of text. */
@@ -68,7 +69,7 @@ export class Conversation {
 
   constructor(
     source: BackendSource,
-    id: string = crypto.randomUUID(),
+    id: string = newId(),
     settings: () => AnswerSettings = () => PLAIN,
   ) {
     this.#source = source;
@@ -147,7 +148,7 @@ export class Conversation {
   }
 
   #add(parentId: string | null, role: Role, content: string, status: EntryStatus): Entry {
-    const entry = this.#entry(crypto.randomUUID(), parentId, role, Date.now(), content, status);
+    const entry = this.#entry(newId(), parentId, role, Date.now(), content, status);
     this.#branches.value = this.#branches.value.with(entry);
     return entry;
   }

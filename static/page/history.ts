@@ -4,6 +4,7 @@ import type { DBSchema, IDBPDatabase, IDBPTransaction, StoreNames } from 'idb';
 
 import { find, titleOf } from './chats/record';
 import type { ChatInfo, ChatRecord, StoredMessage } from './chats/record';
+import { newId } from './new-id';
 
 /** Somewhere to keep chats. Messages are written one by one, so tabs do not undo each other. */
 export interface History {
@@ -82,10 +83,10 @@ async function moveOldChat(database: IDBPDatabase<Schema>, transaction: Upgrade)
 /** Null when nothing was said in it. */
 function fromOldChat(old: readonly OldMessage[], nowMs: number): ChatRecord | null {
   if (old.length === 0) return null;
-  const chatId = crypto.randomUUID();
+  const chatId = newId();
   let parentId: string | null = null;
   const messages = old.map((message, i): StoredMessage => {
-    const id = crypto.randomUUID();
+    const id = newId();
     const moved = { ...message, chatId, id, parentId, madeMs: nowMs + i };
     parentId = id;
     return moved;

@@ -2,6 +2,8 @@
 import { effect } from '@preact/signals';
 import { options, render } from 'preact';
 
+import { LocalphiError } from '../shared/errors';
+import type { KeyMessage } from '../shared/protocol';
 import { chatIdIn, withChat } from './address';
 import { App } from './app';
 import { openChannel } from './chats/channel';
@@ -14,6 +16,7 @@ import { keepForOffline } from './offline';
 import { parseLink, preferences, without } from './preferences';
 import { RemoteBackend, fetchModelIds } from './remote-backend';
 import { rootState } from './root-state';
+import { ServerKey } from './server-key';
 import { Settings } from './settings';
 import { strings } from './strings';
 import { Ui } from './ui';
@@ -23,11 +26,12 @@ const NARROW = '(width < 56rem)';
 
 async function start(root: HTMLElement): Promise<void> {
   const link = parseLink(location.search);
+  const serverKey = new ServerKey();
   const engine = new Engine(
     {
-      browser: (onRungs) => new LocalBackend(startWorker(), onRungs),
-      server: (modelId) => new RemoteBackend(modelId),
-      modelIds: () => fetchModelIds(),
+      browser: (onRungs) => new LocalBackend(startWorker(serverKey), onRungs),
+      server: (modelId) => new RemoteBackend(modelId, serverKey.fetch),
+      modelIds: () => fetchModelIds(serverKey.fetch),
       rememberedModelId: () => preferences.modelId,
       rememberModelId: (id) => {
         preferences.modelId = id;
@@ -52,13 +56,20 @@ async function start(root: HTMLElement): Promise<void> {
     library.flush();
   });
   showState(root, engine, library);
-  render(<App engine={engine} library={library} settings={settings} ui={ui} />, root);
+  render(<App {...{ engine, library, settings, serverKey, ui }} />, root);
   if (link.question !== null) ask(library, link.question);
   await keepForOffline(ui);
 }
 
-function startWorker(): Worker {
-  return new Worker(new URL('../worker/main.ts', import.meta.url), { type: 'module' });
+/**
+ * Its key is the one of this moment: the page has asked the server for its models by then.
+ * Throws where the browser gives a worker nothing to work with: no hashes, no storage, no GPU.
+ */
+function startWorker(serverKey: ServerKey): Worker {
+  if (!isSecureContext) throw new LocalphiError('worker', strings.insecure);
+  const worker = new Worker(new URL('../worker/main.ts', import.meta.url), { type: 'module' });
+  worker.postMessage({ type: 'key', key: serverKey.value.peek() } satisfies KeyMessage);
+  return worker;
 }
 
 function ask(library: Library, question: string): void {

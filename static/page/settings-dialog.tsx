@@ -1,12 +1,14 @@
 import { useSignal } from '@preact/signals';
 
 import { Dialog } from './dialog';
+import type { ServerKey } from './server-key';
 import { DEFAULTS, RANGES, parseNumber, parseStops, showStops } from './settings';
 import type { ChatSettings, NumberField, Settings } from './settings';
 import { strings } from './strings';
 
 interface Props {
   readonly settings: Settings;
+  readonly serverKey: ServerKey;
   readonly onClose: () => void;
 }
 
@@ -14,7 +16,7 @@ const FIRST_FIELDS = ['temperature', 'maxTokens', 'topP', 'topK', 'seed'] as con
 const MORE_FIELDS = ['minP', 'repetitionPenalty', 'presencePenalty', 'frequencyPenalty'] as const;
 
 /** What is typed is kept at once where it can be used, and marked where it cannot. */
-export function SettingsDialog({ settings, onClose }: Props) {
+export function SettingsDialog({ settings, serverKey, onClose }: Props) {
   const version = useSignal(0);
   const value = settings.value.value;
   const change = (changes: Partial<ChatSettings>) => {
@@ -51,6 +53,21 @@ export function SettingsDialog({ settings, onClose }: Props) {
           }}
         />
         <p class="quiet">{strings.settingsNote}</p>
+        {serverKey.value.value !== null && (
+          <p class="quiet">
+            {strings.keyKept}{' '}
+            <button
+              type="button"
+              class="link"
+              data-testid="forget-key"
+              onClick={() => {
+                serverKey.forget();
+              }}
+            >
+              {strings.keyForget}
+            </button>
+          </p>
+        )}
         <div class="form-foot">
           <button
             type="button"

@@ -118,6 +118,12 @@ export interface CancelMessage {
   readonly id: number;
 }
 
+/** The server's access key, null for none; counts for what is fetched from then on. Has no answer. */
+export interface KeyMessage {
+  readonly type: 'key';
+  readonly key: string | null;
+}
+
 export type PageMessage = LoadMessage | ChatMessage | CancelMessage;
 
 export type WorkerMessage = { readonly id: number } & (

@@ -2,6 +2,7 @@
 import { toShape } from '../shared/errors';
 import type {
   ChatMessage,
+  KeyMessage,
   LoadMessage,
   LoadNote,
   PageMessage,
@@ -12,13 +13,17 @@ import { openOpfsStore } from './files/store-opfs';
 import { MemoryStore } from './files/store-memory';
 import { Model } from './model';
 import { threadCount } from './runtime/ort';
+import { setServerKey } from './server-fetch';
 
 const cancels = new Map<number, AbortController>();
 let model: Model | null = null;
 let queue: Promise<void> = Promise.resolve();
 
-self.addEventListener('message', ({ data }: MessageEvent<PageMessage>) => {
+self.addEventListener('message', ({ data }: MessageEvent<PageMessage | KeyMessage>) => {
   switch (data.type) {
+    case 'key':
+      setServerKey(data.key);
+      break;
     case 'load':
       enqueue(() => load(data));
       break;

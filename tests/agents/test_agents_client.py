@@ -357,3 +357,35 @@ async def test_a_timeout_around_an_answer_closes_the_connection(scripted: Serve,
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(LocalphiClient(scripted(script).url).chat(HELLO), 0.1)
     assert await asyncio.to_thread(closed.wait, 10)
+
+
+def key_sent(monkeypatch: pytest.MonkeyPatch, variable: str | None, api_key: str | None) -> str | None:
+    """The Authorization of a request of a client that was made so."""
+    sent: list[httpx.Request] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        return httpx.Response(401, json={"error": {"message": "no", "code": "invalid_api_key"}})
+
+    monkeypatch.delenv("LOCALPHI_API_KEY", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("LOCALPHI_API_KEY", variable)
+    client = LocalphiClient(api_key=api_key, transport=httpx.MockTransport(handle))
+    with pytest.raises(RequestRefused) as caught:
+        asyncio.run(client.chat(HELLO))
+    assert (caught.value.status, caught.value.code) == (401, "invalid_api_key")
+    return sent[0].headers.get("Authorization")
+
+
+def test_an_access_key_is_sent_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert key_sent(monkeypatch, None, None) is None
+    assert key_sent(monkeypatch, "sk-of-the-environment", None) == "Bearer sk-of-the-environment"
+    assert key_sent(monkeypatch, "sk-of-the-environment", "sk-given") == "Bearer sk-given"
+    assert key_sent(monkeypatch, "sk-of-the-environment", "") is None
+
+
+@pytest.mark.parametrize("key", ["two words", "sk-1\r\nX: y", "ключ"])
+def test_what_can_be_no_key_is_refused_without_showing_it(key: str) -> None:
+    with pytest.raises(ValueError, match="access key") as caught:
+        LocalphiClient(api_key=key)
+    assert key not in str(caught.value)

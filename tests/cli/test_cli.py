@@ -14,6 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from localphi.cli import main
+from localphi.config import Settings
+from localphi.server import page_url, who_may_ask
 
 
 @pytest.fixture
@@ -96,10 +98,38 @@ def test_a_home_that_cannot_be_is_named(home: Path, monkeypatch: pytest.MonkeyPa
     assert "LOCALPHI_HOME" in output
 
 
-def test_only_loopback_addresses_are_served(home: Path) -> None:
-    code, output = _run("serve", "--host", "0.0.0.0")
+@pytest.mark.parametrize(
+    "options",
+    [["--host", "0.0.0.0"], ["--host", "phi.example"], ["--allow-host", "phi.example"]],
+)
+def test_others_are_not_served_without_keys(home: Path, options: list[str]) -> None:
+    code, output = _run("serve", *options)
     assert code == 1
     assert "this machine only" in output
+    assert "localphi keys new NAME" in output
+
+
+def test_what_cannot_be_right_about_access_is_told_at_the_start(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "keys.txt").write_text("short\n", encoding="utf-8")
+    for options, said in (
+        (["--api-key-file", str(tmp_path / "keys.txt")], "Key 1 of"),
+        (["--api-key-file", str(tmp_path / "none.txt")], "cannot be read"),
+        (["--allow-origin", "*"], "one exact origin"),
+        (["--allow-host", "http://phi.example"], "no scheme"),
+    ):
+        code, output = _run("serve", *options)
+        assert (code, said in output) == (1, True), output
+
+
+def test_who_may_ask_is_said_at_the_start(tmp_path: Path) -> None:
+    keys = {"api_keys": "alice:sk-this-is-the-secret-key"}
+    assert who_may_ask(Settings(home=tmp_path)) == "Nothing leaves this machine."
+    assert who_may_ask(Settings(home=tmp_path, **keys)) == "It wants an access key (alice)."
+    open_to_others = who_may_ask(Settings(home=tmp_path, host="0.0.0.0", **keys))
+    assert "Other machines can use it with an access key (alice)" in open_to_others
+    assert "not encrypted" in open_to_others
+    assert page_url("0.0.0.0", 8000) == page_url("::1", 8000) == "http://localhost:8000"
+    assert page_url("fe80::1", 8000) == "http://[fe80::1]:8000"
 
 
 def test_a_port_in_use_is_told_with_a_way_out(home: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from localphi.chat import ChatRequest, Chunk, Finished, Message, RawPrompt
 from localphi.config import disable_telemetry
 from localphi.engine.base import Decode, Decoded, Encode, Encoded
 from localphi.engine.prompt import prompt_text
-from localphi.errors import InvalidRequest
+from localphi.errors import ContextLengthExceeded, InvalidRequest
 from localphi.models.manifest import load_manifest
 from serving import DEMO
 from tokenizer_folders import TOKENIZERS
@@ -148,3 +149,19 @@ def test_an_answer_that_goes_on_with_a_text_keeps_its_first_space(phi_3: Texts) 
     (world,) = _ids(phi_3, "world")
     assert phi_3.stream(QUESTION).decode(world) == "world"
     assert phi_3.stream(replace(QUESTION, messages=RawPrompt("Hello"))).decode(world) == " world"
+
+
+@pytest.mark.parametrize("text", ["word " * 800_000, "x" * 500_000, "<|end|> a" * 100_000])
+def test_a_prompt_that_is_far_too_long_is_refused_at_once(texts: Texts, text: str) -> None:
+    """GenAI takes minutes for the tokens of the first."""
+    begun = time.monotonic()
+    with pytest.raises(ContextLengthExceeded, match="more than") as caught:
+        texts.prompt_ids(ChatRequest((Message("user", text),)))
+    assert caught.value.prompt_tokens > MANIFEST.context_length
+    assert time.monotonic() - begun < 10
+
+
+def test_a_long_prompt_that_fits_keeps_its_ids(texts: Texts) -> None:
+    roomy = Texts(PhiTokenizer(DEMO), replace(MANIFEST, context_length=100_000), VOCABULARY)
+    asked = ChatRequest((Message("user", "word " * 40_000),))
+    assert roomy.prompt_ids(asked) == PhiTokenizer(DEMO).encode(prompt_text(MANIFEST, asked))

@@ -2,6 +2,7 @@
 
 LOCALPHI_HOME      folder of the model store (default: the platform's user data directory)
 LOCALPHI_THREADS   threads the runtime computes with (default: every core this process may use)
+LOCALPHI_API_KEYS  access keys of the server, `key` or `name:key`, apart by commas or white space
 """
 
 from __future__ import annotations
@@ -37,6 +38,12 @@ def disable_telemetry() -> None:
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 
+def forget_secrets() -> None:
+    """Take keys and tokens out of the environment, so that what is started from here does not have them."""
+    for name in ("LOCALPHI_API_KEYS", "LOCALPHI_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        os.environ.pop(name, None)
+
+
 def program_folders() -> list[Path]:
     """Where programs are looked for: PATH, then the install folders of Windows."""
     names = ("PROGRAMFILES", "PROGRAMFILES(X86)", "LOCALAPPDATA")
@@ -66,6 +73,9 @@ class Settings:
     those kept for the turns that follow. Bounds the context, too.
     memory_budget_bytes: memory that all loaded models may take together, by estimate; None: three quarters of
     the machine's. idle_unload_s: a model that nobody wanted for so long is unloaded; 0: never.
+    api_keys, key_file: access keys as `keys.parse_keys` reads them, beside those of the store.
+    allow_hosts: names, beside its address, under which the server may be asked.
+    allow_origins: origins of other pages that may use it.
     """
 
     home: Path = field(default_factory=_default_home)
@@ -80,6 +90,10 @@ class Settings:
     memory_budget_bytes: int | None = None
     idle_unload_s: float = 15 * 60
     page_dir: Path = field(default_factory=default_page_dir)
+    api_keys: str = field(default="", repr=False)
+    key_file: Path | None = None
+    allow_hosts: tuple[str, ...] = ()
+    allow_origins: tuple[str, ...] = ()
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None, /, **overrides: object) -> Settings:
@@ -90,6 +104,8 @@ class Settings:
             values["home"] = _folder("LOCALPHI_HOME", home)
         if threads := environ.get("LOCALPHI_THREADS"):
             values["threads"] = _thread_count("LOCALPHI_THREADS", threads)
+        if keys := environ.get("LOCALPHI_API_KEYS"):
+            values["api_keys"] = keys
         values.update({name: value for name, value in overrides.items() if value is not None})
         return cls(**values)
 

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localphi.config import Settings, available_threads, disable_telemetry, program_folders
+from localphi.errors import LocalphiError
 from localphi.models.store import ModelFolder, ModelStore, find_damage
+from localphi.security import key_names
 
 _BROWSERS = (
     ("Edge", ("msedge", "microsoft-edge", "microsoft-edge-stable", "Microsoft/Edge/Application/msedge")),
@@ -44,6 +46,7 @@ def examine(settings: Settings) -> list[Finding]:
         _disk(settings),
         *_models(settings),
         _page(settings),
+        _access(settings),
         Finding("telemetry", True, "off: onnxruntime and huggingface_hub report nothing"),
     ]
 
@@ -158,6 +161,18 @@ def _served(folder: ModelFolder) -> str:
     if variant is None:
         return "for browsers only"
     return f"answers share a step on the server: {'yes' if variant.paged else 'no, it has no paged graph'}"
+
+
+def _access(settings: Settings) -> Finding:
+    """Who could use a server that is started with these settings."""
+    try:
+        names = key_names(settings)
+    except LocalphiError as error:
+        return Finding("access", False, error.message)
+    if not names:
+        detail = "open to every program of this machine, closed to others: there are no access keys"
+        return Finding("access", True, detail)
+    return Finding("access", True, f"closed: the server wants one of the access keys {', '.join(names)}")
 
 
 def _page(settings: Settings) -> Finding:

@@ -27,7 +27,8 @@
     ├── RequestAbandoned          nobody waits for the answer any more
     ├── StreamNotFound            no resumable stream of that id, or not any more
     ├── StreamTrimmed             the stream is there, but its first events are not kept any more
-    └── ServerStartFailed         the address cannot be served (port in use, not a loopback address)
+    ├── KeysUnusable              access keys that cannot be read, written, or used as they are
+    └── ServerStartFailed         the address cannot be served (port in use, open to others without keys)
 
 Errors travel between processes, so each one is rebuilt from its constructor arguments (`args`).
 `routes/openai_errors.py` is the one place that turns them into HTTP, `cli` into an exit code.
@@ -72,19 +73,25 @@ class UnsupportedParameter(InvalidRequest):
 
 
 class ContextLengthExceeded(InvalidRequest):
-    """args: tokens of the rendered prompt, tokens the model's context holds, field with the prompt."""
+    """args: tokens of the rendered prompt, tokens the model's context holds, field with the prompt.
 
-    def __init__(self, prompt_tokens: int, context_length: int, param: str = "messages") -> None:
+    at_least: the counting was given up, there are more tokens than that.
+    """
+
+    def __init__(
+        self, prompt_tokens: int, context_length: int, param: str = "messages", at_least: bool = False
+    ) -> None:
         super().__init__("", param)
-        self.args = (prompt_tokens, context_length, param)
+        self.args = (prompt_tokens, context_length, param, at_least)
         self.prompt_tokens = prompt_tokens
         self.context_length = context_length
 
     @property
     def message(self) -> str:
         what = "conversation" if self.param == "messages" else "prompt"
+        tokens = f"{'more than ' if self.args[3] else ''}{self.prompt_tokens} tokens"
         return (
-            f"The prompt has {self.prompt_tokens} tokens, but the context of this model holds "
+            f"The prompt has {tokens}, but the context of this model holds "
             f"{self.context_length} including the answer. Shorten the {what}."
         )
 
@@ -300,6 +307,10 @@ class StreamTrimmed(LocalphiError):
             f"Event {wanted} of this stream is not kept any more; the oldest is {oldest}. "
             "Go on from there, or ask again."
         )
+
+
+class KeysUnusable(LocalphiError):
+    """args: message."""
 
 
 class ServerStartFailed(LocalphiError):

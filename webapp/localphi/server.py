@@ -5,34 +5,38 @@ from __future__ import annotations
 import errno
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 import waitress
+from waitress.channel import HTTPChannel
 
 from localphi import create_app
-from localphi.config import Settings
+from localphi.config import Settings, forget_secrets
 from localphi.engine.client import Engines
 from localphi.errors import ServerStartFailed
+from localphi.logs import keep_private
 from localphi.routes import MAX_BODY_BYTES
-from localphi.security import LOOPBACK_NAMES
+from localphi.security import EVERY_ADDRESS, LOOPBACK_NAMES, MAX_URL_CHARS, is_loopback, key_names
 
 _LARGER_BYTES = 64 * 1024  # so that a large body is refused by Flask, with our error object
 _SPARE_THREADS = 8  # page, files and health stay quick while every answer is streaming
+_HEADER_BYTES = 32 * 1024 + MAX_URL_CHARS
+_REQUEST_TIMEOUT_S = 60  # for a request to come in whole, and for a connection to be silent
+_CLEANUP_S = 5
+_CONNECTIONS = 1000
+_CONNECTIONS_WITHOUT_POLL = 400  # select() takes 512 sockets on Windows; a process has other ones, too
 
 
 def serve(settings: Settings, on_ready: Callable[[str], object]) -> None:
     """Serve until Ctrl-C, then end the workers. `on_ready` gets the page's address once the port is bound.
 
-    Raises ServerStartFailed, or what is wrong with the default model.
+    Raises ServerStartFailed, KeysUnusable, or what is wrong with the default model.
     """
-    if settings.host not in LOOPBACK_NAMES:
-        raise ServerStartFailed(
-            f"localphi serves this machine only: --host must be one of {', '.join(sorted(LOOPBACK_NAMES))}, "
-            f"but is '{settings.host}'. To share it, put a proxy with authentication in front."
-        )
-    app = create_app(settings)
+    app = create_app(settings)  # refuses to be open to others
+    forget_secrets()
     engines: Engines = app.extensions["localphi"]
     server = bind(app, settings)
     try:
@@ -58,17 +62,53 @@ def _stop_on_signals(engines: Engines) -> None:
 
 def bind(app: Any, settings: Settings) -> Any:
     """A waitress server that holds its port. Port 0 takes a free one, see `effective_port`."""
-    threads = settings.max_requests + _SPARE_THREADS
-    return waitress.create_server(
+    keep_private("waitress")
+    server = waitress.create_server(
         app,
         sockets=[_listen(settings.host, settings.port)],
-        threads=threads,
-        connection_limit=max(100, threads * 2),
+        threads=settings.max_requests + _SPARE_THREADS,
+        connection_limit=_connection_limit(),
+        asyncore_use_poll=True,
         channel_request_lookahead=1,  # notices a client that leaves during a silent prefill
+        channel_timeout=_REQUEST_TIMEOUT_S,
+        cleanup_interval=_CLEANUP_S,
+        max_request_header_size=_HEADER_BYTES,
         max_request_body_size=MAX_BODY_BYTES + _LARGER_BYTES,
         clear_untrusted_proxy_headers=True,
         ident=None,
     )
+    server.channel_class = _Channel
+    return server
+
+
+class _Channel(HTTPChannel):  # type: ignore[misc]
+    """A connection that is not kept open by a request which comes in a byte at a time.
+
+    waitress closes connections that were silent for `channel_timeout`; here that is also how long a request
+    may take to arrive, or some hundred clients that never finish theirs would lock out everybody else.
+    """
+
+    last_activity: float
+
+    def handle_read(self) -> None:
+        begun = self.last_activity if self.request is not None else None
+        super().handle_read()
+        if begun is not None and self.request is not None:
+            self.last_activity = begun
+
+
+def _connection_limit() -> int:
+    """As many connections as this process may hold beside its files and pipes."""
+    if sys.platform == "win32":
+        return _CONNECTIONS_WITHOUT_POLL
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * _CONNECTIONS
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return _CONNECTIONS if soft == resource.RLIM_INFINITY else min(_CONNECTIONS, soft // 2)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -85,5 +125,17 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def page_url(host: str, port: int) -> str:
-    shown = "localhost" if host in ("127.0.0.1", "::1") else host
-    return f"http://{shown}:{port}"
+    if host in LOOPBACK_NAMES or host in EVERY_ADDRESS:
+        return f"http://localhost:{port}"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def who_may_ask(settings: Settings) -> str:
+    """A sentence or two on who can use the server, for whoever starts it."""
+    names = ", ".join(key_names(settings))
+    if settings.host in EVERY_ADDRESS or not is_loopback(settings.host):
+        return (
+            f"Other machines can use it with an access key ({names}). The connection is not encrypted: "
+            "beyond a network that you trust, put a proxy with TLS in front."
+        )
+    return f"It wants an access key ({names})." if names else "Nothing leaves this machine."

@@ -5,6 +5,7 @@ import type { ReadonlySignal, Signal } from '@preact/signals';
 import { Conversation } from '../conversation';
 import type { AnswerSettings, BackendSource } from '../conversation';
 import type { History } from '../history';
+import { newId } from '../new-id';
 import { Throttle } from '../throttle';
 import type { Channel } from './channel';
 import { forgetDraft } from './drafts';
@@ -60,7 +61,7 @@ export class Library {
     this.#settings = settings;
     this.#history = history;
     this.#channel = channel;
-    this.#current = signal(this.#enliven(crypto.randomUUID(), [], {}).conversation);
+    this.#current = signal(this.#enliven(newId(), [], {}).conversation);
     channel.listen((notice) => {
       if (notice.type === 'removed') this.#dropped(notice.chatId);
       this.#refresh.push(null);
@@ -86,7 +87,7 @@ export class Library {
     this.#opening = '';
     const current = this.#live.peek().get(this.#current.peek().id);
     if (current?.conversation.messages.peek().length === 0) return;
-    this.#enter(this.#enliven(crypto.randomUUID(), [], {}));
+    this.#enter(this.#enliven(newId(), [], {}));
   }
 
   /** Go to a chat of the list. False when it is not there (any more). */

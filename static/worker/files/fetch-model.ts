@@ -4,6 +4,7 @@ import { parseJson } from '../../shared/json';
 import { parseManifest } from '../../shared/manifest';
 import type { FileEntry, Manifest } from '../../shared/manifest';
 import { MemoryStore } from './store-memory';
+import { serverFetch } from '../server-fetch';
 import type { FileStore } from './store';
 
 export interface FetchedManifest {
@@ -23,7 +24,7 @@ export class ModelFetcher {
   readonly #overflow = new MemoryStore();
   #refused = false;
 
-  constructor(modelId: string, store: FileStore, fetchFile: typeof fetch = fetch.bind(globalThis)) {
+  constructor(modelId: string, store: FileStore, fetchFile: typeof fetch = serverFetch) {
     this.#modelId = modelId;
     this.#store = store;
     this.#fetch = fetchFile;

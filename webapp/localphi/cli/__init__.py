@@ -13,6 +13,7 @@ from localphi.cli.chat import chat
 from localphi.cli.doctor import doctor
 from localphi.cli.engines import load, ps, stop
 from localphi.cli.evaluate import evaluate
+from localphi.cli.keys import keys
 from localphi.cli.models import models
 from localphi.cli.quantize import quantize_model
 from localphi.cli.serve import serve
@@ -47,5 +48,5 @@ def main() -> None:
             stream.reconfigure(errors="replace")
 
 
-for _command in (serve, ps, load, stop, chat, agent, models, quantize_model, evaluate, doctor):
+for _command in (serve, keys, ps, load, stop, chat, agent, models, quantize_model, evaluate, doctor):
     main.add_command(_command)

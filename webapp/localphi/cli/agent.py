@@ -50,6 +50,13 @@ _DEFAULT_PLUGINS = ("time", "math", "units")
     help="Be an MCP server over HTTP, on this machine only, at this port; 0 for a free one.",
 )
 @click.option("--url", default="http://localhost:8000", show_default=True, help="Where the server is.")
+@click.option(
+    "--key",
+    envvar="LOCALPHI_API_KEY",
+    show_envvar=True,
+    metavar="KEY",
+    help="Access key of the server, where it wants one.",
+)
 @click.option("--instructions", metavar="TEXT", help="How the agent is to answer.")
 @click.option(
     "--temperature", type=click.FloatRange(0, 2), help="0 for greedy decoding. [default: the model's]"
@@ -65,6 +72,7 @@ def agent(
     mcp: bool,
     mcp_port: int | None,
     url: str,
+    key: str | None,
     instructions: str | None,
     temperature: float | None,
     max_tokens: int | None,
@@ -77,7 +85,7 @@ def agent(
     if question and (mcp or mcp_port is not None):
         raise click.UsageError("An MCP server gets its questions from its clients; leave out QUESTION.")
     _quiet()
-    recipe = _Recipe(plugins, mcp_servers, url, instructions, temperature, max_tokens)
+    recipe = _Recipe(plugins, mcp_servers, url, key, instructions, temperature, max_tokens)
     with _installed():
         if mcp or mcp_port is not None:
             _serve(recipe, mcp_port)
@@ -92,6 +100,7 @@ class _Recipe:
     plugins: tuple[str, ...]
     mcp_servers: tuple[str, ...]
     url: str
+    key: str | None
     instructions: str | None
     temperature: float | None
     max_tokens: int | None
@@ -101,15 +110,17 @@ class _Recipe:
         """What starts a conversation, and the names of its functions. MCP servers are connected meanwhile."""
         from semantic_kernel import Kernel
 
+        from localphi_agents.client import LocalphiClient
         from localphi_agents.mcp import McpTools, ToolServerError
         from localphi_agents.semantic_kernel import PhiChatCompletion, PhiPromptExecutionSettings
         from localphi_agents.semantic_kernel.conversation import Conversation
         from localphi_agents.semantic_kernel.mcp import mcp_plugin
 
         try:
-            service = PhiChatCompletion(base_url=self.url)
+            client = LocalphiClient(self.url, api_key=self.key)
         except ValueError as error:
-            raise LocalphiError(f"--url: {error}") from error
+            raise LocalphiError(f"{'--url' if 'base_url' in str(error) else '--key'}: {error}") from error
+        service = PhiChatCompletion(client=client)
         kernel = Kernel()
         for name, plugin in _plugins(self.plugins or (() if self.mcp_servers else _DEFAULT_PLUGINS)):
             kernel.add_plugin(plugin, name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import webbrowser
+from pathlib import Path
 from typing import get_args
 
 import click
@@ -13,7 +14,11 @@ from localphi.config import MAX_THREADS, BackendName
 
 
 @click.command()
-@click.option("--host", metavar="NAME", help="Loopback address to listen on. [default: 127.0.0.1]")
+@click.option(
+    "--host",
+    metavar="ADDRESS",
+    help="Address to listen on; other than loopback only with access keys. [default: 127.0.0.1]",
+)
 @click.option(
     "--port", type=click.IntRange(0, 65535), help="Port to listen on, 0 for a free one. [default: 8000]"
 )
@@ -48,18 +53,44 @@ from localphi.config import MAX_THREADS, BackendName
     metavar="SECONDS",
     help="Unload a model that nobody wanted for so long; 0 keeps it. [default: 900]",
 )
+@click.option(
+    "--api-key-file",
+    "key_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Access keys beside those of `localphi keys`: one a line, `key` or `name:key`.",
+)
+@click.option(
+    "--allow-host",
+    "allow_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="A name that people use for this server, beside its address. May be repeated.",
+)
+@click.option(
+    "--allow-origin",
+    "allow_origins",
+    multiple=True,
+    metavar="ORIGIN",
+    help="A web page that may use this server (CORS), such as https://app.example. May be repeated.",
+)
 @click.option("--open", "open_page", is_flag=True, help="Open the page in the browser.")
 def serve(open_page: bool, **options: object) -> None:
-    """Serve the page and the OpenAI-compatible API on this machine."""
+    """Serve the page and the OpenAI-compatible API on this machine, or to others with access keys.
+
+    Keys are made with `localphi keys new`, or come from a file, or from LOCALPHI_API_KEYS.
+    """
     from localphi.server import serve as run
+    from localphi.server import who_may_ask
 
     settings = settings_from(**options)
+    allowed = who_may_ask(settings)
 
     def ready(url: str) -> None:
         click.echo(f"localphi serves {settings.model}")
         click.echo(f"  page        {url}")
         click.echo(f"  OpenAI API  {url}/v1")
-        click.echo("Nothing leaves this machine. Stop with Ctrl-C.")
+        click.echo(f"{allowed} Stop with Ctrl-C.")
         if open_page:
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 

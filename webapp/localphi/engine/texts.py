@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING
 from localphi.chat import ChatRequest, RawPrompt
 from localphi.engine.base import Decoded, Encode, Encoded, Question, Reply
 from localphi.engine.prompt import neutralise, prompt_text
-from localphi.errors import InvalidRequest
+from localphi.errors import ContextLengthExceeded, InvalidRequest
 from localphi.models.manifest import Manifest
 
 if TYPE_CHECKING:
     from localphi.engine.tokenizer import PhiTokenizer, TextStream
+
+
+_SHORT_CHARS = 128 * 1024
+_PART_CHARS = 64 * 1024
+_CUT_TOKENS = 16
 
 
 class Texts:
@@ -24,16 +29,36 @@ class Texts:
         self._vocabulary = vocabulary
 
     def prompt_ids(self, request: ChatRequest) -> list[int]:
-        """Raises InvalidRequest when there is no token in the prompt, or one that the model does not have."""
+        """Raises InvalidRequest when there is no token in the prompt, or one that the model does not have;
+        ContextLengthExceeded when it is so long that counting its tokens would take long.
+        """
         asked = request.messages
         if isinstance(asked, RawPrompt) and not isinstance(asked.content, str):
             check_ids("prompt", asked.content, self._vocabulary)
             ids = list(asked.content)
         else:
-            ids = self._tokenizer.encode(prompt_text(self._manifest, request))
+            text = prompt_text(self._manifest, request)
+            self._refuse_far_too_long(text, "prompt" if isinstance(asked, RawPrompt) else "messages")
+            ids = self._tokenizer.encode(text)
         if not ids:
             raise InvalidRequest("'prompt' holds no tokens, but the answer must go on from one.", "prompt")
         return ids
+
+    def _refuse_far_too_long(self, text: str, param: str) -> None:
+        """Count the tokens part by part, until they are too many.
+
+        GenAI 0.18 encodes in quadratic time: a megabyte of words takes 20 s, four take minutes, and no answer
+        of this model goes on meanwhile. A part takes 0.1 s. Cut within a word, it may have some more tokens.
+        """
+        limit = self._manifest.context_length
+        if len(text) <= _SHORT_CHARS:
+            return
+        tokens = 0
+        for begin in range(0, len(text), _PART_CHARS):
+            part = self._tokenizer.encode(text[begin : begin + _PART_CHARS])
+            tokens += max(0, len(part) - _CUT_TOKENS)
+            if tokens > limit:
+                raise ContextLengthExceeded(tokens, limit, param, at_least=True)
 
     def stream(self, request: ChatRequest) -> TextStream:
         """A decoder for the answer to a request."""

@@ -8,9 +8,10 @@ It waits on the pipe when there is nothing to do, and ends when the client goes 
 from __future__ import annotations
 
 import signal
+import sys
 from multiprocessing.connection import Connection
 
-from localphi.config import disable_telemetry
+from localphi.config import disable_telemetry, forget_secrets
 from localphi.engine.base import (
     Ask,
     Backend,
@@ -26,6 +27,7 @@ from localphi.engine.base import (
     WorkerSpec,
 )
 from localphi.errors import EngineFailed, LocalphiError
+from localphi.logs import place_of
 from localphi.models.manifest import Manifest
 
 _SMALL_WEIGHTS = 256 * 2**20  # bytes that may be in memory twice
@@ -35,10 +37,14 @@ def main(pipe: Connection, spec: WorkerSpec) -> None:
     """Entry point of the process. Returns when the other side of the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's business; it closes the pipe
     disable_telemetry()
+    forget_secrets()  # nothing here asks for them
     try:
         _load_and_serve(pipe, spec)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
+    except Exception as error:  # whatever broke the runtime; its message may quote a prompt
+        sys.stderr.write(f"localphi: the worker of '{spec.model}' failed: {place_of(error)}\n")
+        raise SystemExit(1) from None
 
 
 def _load_and_serve(pipe: Connection, spec: WorkerSpec) -> None:

@@ -263,7 +263,7 @@ def safe_id(model_id: str) -> str:
 def safe_name(name: str) -> str:
     """`name` itself. Raises ValueError for one that would leave the model folder."""
     parts = PurePosixPath(name).parts
-    leaves = ".." in parts or name.startswith("/") or bool(set(name) & {"\\", ":"})
+    leaves = ".." in parts or name.startswith("/") or bool(set(name) & {"\\", ":", "\0"})
     if leaves or not parts or name != "/".join(parts):
         raise ValueError(f"the file name {name!r} leaves the model folder")
     return name

@@ -50,9 +50,10 @@ class ModelFolder:
 
     def file(self, name: str) -> Path | None:
         """Path of a file of the manifest (or the manifest itself), None for anything else."""
-        known = name == MANIFEST_NAME or name in self.manifest.files
+        if name != MANIFEST_NAME and name not in self.manifest.files:
+            return None
         inside = (self.path / name).resolve().is_relative_to(self.path.resolve())
-        return self.path / name if known and inside else None
+        return self.path / name if inside else None
 
     @property
     def repair_advice(self) -> str:

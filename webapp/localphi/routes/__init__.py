@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from flask import Flask
 
 from localphi.config import Settings
 from localphi.engine.client import Engines
+from localphi.logs import keep_private
 from localphi.models.store import ModelStore
 from localphi.routes import engines as engine_routes
 from localphi.routes import (
@@ -21,14 +24,20 @@ from localphi.routes import (
 )
 from localphi.routes.metrics import Metrics
 from localphi.routes.streams import Streams
-from localphi.security import SecureWsgi
+from localphi.security import Access, SecureWsgi
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 
 
 def build_app(settings: Settings, version: str) -> Flask:
-    """The application. Raises ModelNotFound or ModelFolderInvalid when the default model is not there."""
+    """The application.
+
+    Raises ModelNotFound or ModelFolderInvalid when the default model is not there; ServerStartFailed or
+    KeysUnusable when the settings would open it to others.
+    """
     app = Flask("localphi", static_folder=None)
+    access = Access.of(settings, partial(page.is_page_file, app, settings.page_dir))
+    keep_private(app.logger.name)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     store = ModelStore(settings.home).pin(settings.model)
     engines = Engines(store, settings)
@@ -46,5 +55,5 @@ def build_app(settings: Settings, version: str) -> Flask:
     app.register_blueprint(health.blueprint(store, engines, metrics))
     app.register_blueprint(openapi.blueprint(app, store, version))
     app.register_blueprint(page.blueprint(settings.page_dir))
-    app.wsgi_app = SecureWsgi(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = SecureWsgi(app.wsgi_app, access)  # type: ignore[method-assign]
     return app

@@ -97,7 +97,6 @@ ANSWERS: dict[str, Schema] = {
     "Text": _all(content=_TEXT),
     "Prompt": _all(prompt=_TEXT),
     "Health": _all(status={"const": "ok"}),
-    "Readiness": _all(status={"const": "ready"}, model=_TEXT, worker={"enum": ["idle", "loading", "loaded"]}),
     "Engine": _all(
         id=_TEXT,
         status={"enum": ["idle", "loading", "loaded", "failed"]},
@@ -112,6 +111,10 @@ ANSWERS: dict[str, Schema] = {
         error=_TEXT_OR_NULL,
     ),
     "Engines": _all(memory_budget_bytes=_COUNT, engines=_list(ref("Engine"))),
+    "Readiness": {  # the other two are for those who have a key, where keys are needed
+        **_all(status={"const": "ready"}, model=_TEXT, worker={"enum": ["idle", "loading", "loaded"]}),
+        "required": ["status"],
+    },
     "Error": _all(error=_ERROR),
 }
 EVENTS: Schema = {  # of no type: OpenAPI 3.1 does not say whether the stream or an event is meant

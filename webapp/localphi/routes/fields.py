@@ -13,6 +13,7 @@ from localphi.errors import InvalidRequest
 from localphi.routes.survey import note
 
 Body = Mapping[str, Any]
+MAX_DEPTH = 128  # of a body; a schema in it may be half as deep
 MAX_TOKEN_ID = 2**31 - 1
 TOKEN_ID = {"type": "integer", "minimum": 0, "maximum": MAX_TOKEN_ID}
 
@@ -24,10 +25,26 @@ def json_object(data: bytes) -> dict[str, Any]:
     except ValueError as error:
         raise InvalidRequest(f"The body is not valid JSON: {error}.") from None
     except RecursionError:
-        raise InvalidRequest("The body is not usable JSON: it is nested too deeply.") from None
+        raise _too_deep() from None
     if not isinstance(fields, dict):
         raise InvalidRequest(f"The body must be a JSON object, but is {kind(fields)}.")
+    _check_depth(fields)
     return fields
+
+
+def _check_depth(root: dict[str, Any]) -> None:
+    """Level by level, so that what walks the values later may do so by calling itself."""
+    level: list[Any] = [root]
+    for _ in range(MAX_DEPTH):
+        values = (value for item in level for value in (item.values() if isinstance(item, dict) else item))
+        level = [value for value in values if isinstance(value, dict | list)]
+        if not level:
+            return
+    raise _too_deep()
+
+
+def _too_deep() -> InvalidRequest:
+    return InvalidRequest(f"The body is not usable JSON: it is nested deeper than {MAX_DEPTH} levels.")
 
 
 def boolean(fields: Body, name: str, *, default: bool = False) -> bool:

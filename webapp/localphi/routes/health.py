@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response, jsonify, request
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from localphi.engine.client import EngineClient, Engines, EngineState
@@ -12,10 +12,12 @@ from localphi.routes.answer_forms import JSON, ref
 from localphi.routes.metrics import Metrics
 from localphi.routes.openai_errors import error_object
 from localphi.routes.operations import Operation, described
+from localphi.security import ANONYMOUS
 
 _READY = (
     "Ready is a server whose model is loaded, is being loaded, or can be. A probe that finds a dead worker "
-    "answers 503 with the reason, and starts it again."
+    "answers 503 with the reason, and starts it again. Without a key, where the server has keys, it "
+    "says no more than whether."
 )
 
 
@@ -42,6 +44,8 @@ def blueprint(store: ModelStore, engines: Engines, metrics: Metrics) -> Blueprin
             return _not_ready(error)
         if state.failure is not None:
             return _not_ready(state.failure)
+        if _is_anonymous():
+            return jsonify(status="ready")
         return jsonify(status="ready", model=folder.id, worker=state.status)
 
     @routes.get("/metrics")
@@ -52,8 +56,16 @@ def blueprint(store: ModelStore, engines: Engines, metrics: Metrics) -> Blueprin
     return routes
 
 
+def _is_anonymous() -> bool:
+    return bool(request.environ.get(ANONYMOUS))
+
+
 def _not_ready(why: LocalphiError) -> Response:
-    response = jsonify({"status": "not ready", **error_object(why)})
+    """With the reason, which may name models and folders, for those who may know them."""
+    document = error_object(why)
+    if _is_anonymous():
+        document["error"]["message"] = "The model cannot answer. With an access key you are told why."
+    response = jsonify({"status": "not ready", **document})
     response.status_code = 503
     return response
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from http import HTTPStatus
+from pathlib import Path
 
 from flask import Blueprint, Response, abort, request, send_file
 
@@ -32,6 +34,23 @@ def blueprint(store: ModelStore) -> Blueprint:
         response = send_file(path, media_type, conditional=True, etag=sha256)
         response.headers["Cache-Control"] = "no-cache"  # always ask, mostly 304
         response.headers["Accept-Ranges"] = "bytes"
+        if response.status_code == HTTPStatus.PARTIAL_CONTENT:
+            _hand_over(response, path)
         return response
 
     return routes
+
+
+def _hand_over(response: Response, path: Path) -> None:
+    """Let the server send a range by itself, as it does with a whole file.
+
+    Else a thread would wait for the reader, and some slow readers of large files would hold all of them.
+    """
+    wrapper = request.environ.get("wsgi.file_wrapper")
+    if wrapper is None or request.method == "HEAD":
+        return
+    response.close()  # of the file as it was opened for the whole
+    file = path.open("rb")
+    file.seek(response.content_range.start or 0)
+    response.response = wrapper(file)  # ends after the Content-Length
+    response.direct_passthrough = True

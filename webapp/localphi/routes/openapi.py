@@ -17,7 +17,11 @@ from localphi.routes.operations import Operation, described, operation_of
 
 _PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
 _METHODS = ("GET", "POST", "DELETE")
-_EVERYWHERE = (403, 500)  # a foreign page or name; whatever breaks
+_EVERYWHERE = (401, 403, 500)  # no key where one is needed; a foreign page or name; whatever breaks
+_KEYS = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "header": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+}
 _ABOUT = (
     "An OpenAI-compatible server for Phi models on this machine. Limits and defaults are those of the model "
     "that answers when none is named. What a body holds beside the fields below is passed over."
@@ -47,7 +51,8 @@ def document(app: Flask, manifest: Manifest, version: str) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "localphi", "version": version, "description": _ABOUT, "license": {"name": "MIT"}},
         "paths": paths,
-        "components": {"schemas": ANSWERS},
+        "components": {"schemas": ANSWERS, "securitySchemes": _KEYS},
+        "security": [{}, *({name: []} for name in _KEYS)],  # needed only where the server has keys
     }
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from flask import Blueprint, Response, abort, send_from_directory
+from flask import Blueprint, Flask, Response, abort, send_from_directory
+from werkzeug.exceptions import HTTPException
 
 # Not the machine's own table: a registry entry of Windows may make text/plain of a script.
 _MEDIA_TYPES = {
@@ -19,6 +21,8 @@ _MEDIA_TYPES = {
     ".webmanifest": "application/manifest+json",
     ".txt": "text/plain",
 }
+_NAME = "page"
+_PLAIN_NAME = re.compile(r"/[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 _FOREVER_S = 365 * 24 * 3600
 _NOT_BUILT = (
     "The page is not built. Run `make serve` in the source folder, "
@@ -27,7 +31,7 @@ _NOT_BUILT = (
 
 
 def blueprint(page_dir: Path) -> Blueprint:
-    routes = Blueprint("page", __name__)
+    routes = Blueprint(_NAME, __name__)
 
     @routes.get("/")
     def index() -> Response:
@@ -51,6 +55,20 @@ def blueprint(page_dir: Path) -> Blueprint:
         return response
 
     return routes
+
+
+def is_page_file(app: Flask, page_dir: Path, path: str) -> bool:
+    """Whether the path of a request is a file of the page. Only plain names are: no `..`, no `%`.
+
+    The router is asked, too: a file in a folder `v1` must not open the route of its name.
+    """
+    if _PLAIN_NAME.fullmatch(path) is None or not _is_file(page_dir / path[1:]):
+        return False
+    try:
+        endpoint, _ = app.url_map.bind("localhost").match(path)
+    except HTTPException:
+        return False
+    return bool(endpoint == f"{_NAME}.asset")
 
 
 def _is_file(path: Path) -> bool:

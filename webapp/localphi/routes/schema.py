@@ -22,12 +22,13 @@ from localphi.routes.tools import (
     parse_tools,
 )
 
+MAX_MODEL_CHARS = 256
 MAX_MESSAGES = 1024
 MAX_STOPS = 16
 MAX_STOP_CHARS = 1024
 MAX_SEED = 2**31 - 1
 MAX_PENALTY = 2
-MAX_REPETITION_PENALTY = 10
+MIN_REPETITION_PENALTY, MAX_REPETITION_PENALTY = 0.01, 10  # logits are divided by it, in float32
 MAX_BIAS = 100
 MAX_BIASED_TOKENS = 1024
 MAX_TOP_LOGPROBS = 20
@@ -147,8 +148,8 @@ def _answers(fields: Body) -> int:
 def parse_model(fields: Body) -> str | None:
     """The model that was asked for, None for the one that answers when none is named."""
     model = fields.get("model")
-    if model is not None and not isinstance(model, str):
-        raise wrong("model", "the id of a model", model)
+    if model is not None and not (isinstance(model, str) and len(model) <= MAX_MODEL_CHARS):
+        raise wrong("model", f"the id of a model, of at most {MAX_MODEL_CHARS} characters", model)
     return model or None
 
 
@@ -248,7 +249,9 @@ def sampling(fields: Body, manifest: Manifest) -> Sampling:
         top_k=defaults.top_k if top_k is None else top_k,
         seed=integer(fields, "seed", 0, MAX_SEED),
         min_p=number(fields, "min_p", 0, 0, 1),
-        repetition_penalty=number(fields, "repetition_penalty", 1, 0, MAX_REPETITION_PENALTY, above_low=True),
+        repetition_penalty=number(
+            fields, "repetition_penalty", 1, MIN_REPETITION_PENALTY, MAX_REPETITION_PENALTY
+        ),
         presence_penalty=number(fields, "presence_penalty", 0, -MAX_PENALTY, MAX_PENALTY),
         frequency_penalty=number(fields, "frequency_penalty", 0, -MAX_PENALTY, MAX_PENALTY),
         logit_bias=_logit_bias(fields),
