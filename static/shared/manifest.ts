@@ -169,6 +169,7 @@ function parsePromptFormat(json: unknown): PromptFormat {
     control: asStrings(format['control'], 'prompt_format.control'),
     tools: parseOptionalPair(format['tools'], 'prompt_format.tools'),
     toolCall: parseOptionalPair(format['tool_call'], 'prompt_format.tool_call'),
+    systemInUser: format['system_in_user'] === true,
   };
 }
 

@@ -10,7 +10,8 @@
   "chunk_bytes":   size of the pieces whose hashes are listed, so that a download can be resumed and checked,
   "files":         {name: {"size", "sha256", "chunks": [sha256 of each piece]}},
   "variants":      {device: {"files": [names], "memory": {"weights_bytes", "kv_bytes_per_token"},
-                             "canary": {"prompt": [ids], "expected": [greedy ids]} or null}}
+                             "canary": {"prompt": [ids], "expected": [greedy ids]} or null,
+                             "context_length": where the device's is shorter than the model's}}
 }
 
 The server reads `server-cpu` or `server-cuda`, the page `wasm` and `webgpu-*`; variants may share files.
@@ -45,6 +46,7 @@ class PromptFormat:
 
     end: tokens that end the answer. control: every added token of the tokenizer, neutralised in message text.
     tools, tool_call: around the list of tools and a list of calls; None for a model without such tokens.
+    system_in_user: a system turn has no place of its own, but stands at the beginning of the next user turn.
     """
 
     prefix: str
@@ -54,6 +56,7 @@ class PromptFormat:
     control: tuple[str, ...]
     tools: tuple[str, str] | None = None
     tool_call: tuple[str, str] | None = None
+    system_in_user: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ class Variant:
     weights_bytes: int
     kv_bytes_per_token: int
     canary: Canary | None
+    context_length: int | None = None
 
 
 @dataclass(frozen=True)
@@ -189,6 +193,7 @@ def _to_json(manifest: Manifest) -> dict[str, Any]:
                 "kv_bytes_per_token": variant.kv_bytes_per_token,
             },
             "canary": asdict(variant.canary) if variant.canary else None,
+            **({"context_length": variant.context_length} if variant.context_length else {}),
         }
         for device, variant in manifest.variants.items()
     }
@@ -210,7 +215,7 @@ def _from_json(document: Mapping[str, Any]) -> Manifest:
         context_length=_count(document, "context_length", least=1),
         sampling=_sampling(document["sampling"]),
         system_prompt=_text_or_null(document["system_prompt"], "system_prompt"),
-        prompt_format=_prompt_format(document["prompt_format"]),
+        prompt_format=parse_prompt_format(document["prompt_format"]),
         files=files,
         variants={device: _variant(entry, files) for device, entry in document["variants"].items()},
         chunk_bytes=_count(document, "chunk_bytes", least=1),
@@ -266,6 +271,7 @@ def _variant(entry: Mapping[str, Any], files: Mapping[str, FileEntry]) -> Varian
         weights_bytes=_count(entry["memory"], "weights_bytes"),
         kv_bytes_per_token=_count(entry["memory"], "kv_bytes_per_token", least=1),
         canary=_canary(entry["canary"]),
+        context_length=_count(entry, "context_length", least=1) if "context_length" in entry else None,
     )
 
 
@@ -273,7 +279,8 @@ def _canary(entry: Mapping[str, Any] | None) -> Canary | None:
     return None if entry is None else Canary(tuple(entry["prompt"]), tuple(entry["expected"]))
 
 
-def _prompt_format(entry: Mapping[str, Any]) -> PromptFormat:
+def parse_prompt_format(entry: Mapping[str, Any]) -> PromptFormat:
+    """The prompt format of a manifest. Raises KeyError, TypeError or ValueError, naming the field."""
     if missing := {"system", "user", "assistant"} - set(entry["roles"]):
         raise ValueError(f"prompt_format has no role {', '.join(sorted(missing))}")
     if "" in entry["control"]:
@@ -286,6 +293,7 @@ def _prompt_format(entry: Mapping[str, Any]) -> PromptFormat:
         control=tuple(entry["control"]),
         tools=_pair(entry["tools"]) if entry.get("tools") else None,
         tool_call=_pair(entry["tool_call"]) if entry.get("tool_call") else None,
+        system_in_user=entry.get("system_in_user", False) is True,
     )
 
 

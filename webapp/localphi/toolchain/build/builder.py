@@ -1,0 +1,23 @@
+"""The model builder of ONNX Runtime GenAI, in a process of its own."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from localphi.toolchain.build.processes import run_python
+from localphi.toolchain.build.recipes import Recipe
+
+
+def build_graph(checkpoint: Path, recipe: Recipe, out: Path, log: Path) -> None:
+    """Fill `out` with the graph, its weights, genai_config.json and what the builder makes of the tokenizer.
+
+    Raises CannotBuild, with the last lines of what the builder said.
+    """
+    shutil.rmtree(out, ignore_errors=True)
+    cache = out.with_name(f"{out.name}.cache")
+    command = ["onnxruntime_genai.models.builder", "-i", str(checkpoint), "-o", str(out), "-c", str(cache)]
+    try:
+        run_python([*command, *recipe.arguments], log, f"building {recipe.file_name}")
+    finally:
+        shutil.rmtree(cache, ignore_errors=True)
