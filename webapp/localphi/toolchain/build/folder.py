@@ -114,7 +114,9 @@ def _write_tokenizer(folder: Path, original: Path, built: Path) -> str:
     Server and page encode what the prompt format says, nothing more: two ways to add a first token are one
     too many.
     """
-    source = original if (original / TOKENIZER).is_file() else built  # the builder makes one of tokenizer.model
+    source = (
+        original if (original / TOKENIZER).is_file() else built
+    )  # the builder makes one of tokenizer.model
     if not (source / TOKENIZER).is_file():
         raise CannotBuild(f"{original} has no {TOKENIZER}, and none could be made of its tokenizer.model.")
     document = _read(source / TOKENIZER)

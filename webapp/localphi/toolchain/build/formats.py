@@ -91,7 +91,9 @@ def _signs(checkpoint: Checkpoint) -> _Signs:
     config = _json(checkpoint.folder / TOKENIZER_CONFIG)
     jinja = checkpoint.folder / "chat_template.jinja"
     template = jinja.read_text(encoding="utf-8") if jinja.is_file() else config.get("chat_template")
-    tokens = [token.get("content") for token in _json(checkpoint.folder / TOKENIZER).get("added_tokens") or ()]
+    tokens = [
+        token.get("content") for token in _json(checkpoint.folder / TOKENIZER).get("added_tokens") or ()
+    ]
     tokens += [token.get("content") for token in (config.get("added_tokens_decoder") or {}).values()]
     return _Signs(checkpoint.architecture, frozenset(map(str, tokens)), str(template or ""))
 

@@ -11,6 +11,10 @@ from localphi.toolchain.quantize.floatgraph import attribute, import_onnx
 
 _LAYER = re.compile(r"(?<=layers\.)\d+|(?<=past_key_values\.)\d+|(?<=present\.)\d+")
 _FINAL_NORM = "final_norm"
+_TURNED_ROWS = 7
+
+BUILT_LAYERS = 3
+"""Layers of the graph that `repeat_layers` takes."""
 
 
 def tidy(proto: Any) -> None:
@@ -25,78 +29,74 @@ def tidy(proto: Any) -> None:
 
 
 def repeat_layers(proto: Any, layers: int) -> dict[str, int]:
-    """Make a decoder of `layers` layers of one that has two, in place, by repeating the second.
+    """Make a decoder of `layers` layers of one that has three, in place, by repeating the last.
 
+    Three, because the second of Phi-2 still reads the embedding, and only the third is like all that follow.
     Each copy gets weights of its own in the file (a speed test must read them all), turned round by some rows
     in each layer. Gives the turns, in bytes by tensor, for `save_graph`. Raises CannotBuild for a graph that
-    does not have two layers.
+    does not have three layers.
     """
     graph = proto.graph
-    found = {int(match[0]) for node in graph.node if (match := _layer_of(node.name))}
-    if found != {0, 1} or layers < 2:
-        raise CannotBuild(f"Only a graph of two layers can be repeated; this one has {sorted(found)}.")
-    turns: dict[str, int] = {}
-    _repeat(graph.node, layers, lambda node: _is_of_layer_1(node.name), _rename_node)
-    _repeat(graph.initializer, layers, lambda tensor: _is_of_layer_1(tensor.name), _rename)
-    for collection in (graph.input, graph.output, graph.value_info):
-        _repeat(collection, layers, lambda info: _is_of_layer_1(info.name), _rename)
+    found = sorted({int(match[0]) for node in graph.node if (match := _layer_of(node.name))})
+    if found != list(range(BUILT_LAYERS)) or layers < BUILT_LAYERS:
+        raise CannotBuild(f"Only a graph of {BUILT_LAYERS} layers can be repeated; this one has {found}.")
+    _repeat(graph.node, layers, _rename_node)
+    for collection in (graph.initializer, graph.input, graph.output, graph.value_info):
+        _repeat(collection, layers, _rename)
     rows = _rows_of_weights(proto)
+    turns: dict[str, int] = {}
     for tensor in graph.initializer:
         match = _layer_of(tensor.name)
-        if match and int(match[0]) > 1 and tensor.name in rows:
-            size = _byte_size(tensor)
-            row = size // rows[tensor.name]
-            turns[tensor.name] = int(match[0]) * 7 % rows[tensor.name] * row
+        if match and int(match[0]) >= BUILT_LAYERS and tensor.name in rows:
+            row_bytes = _byte_size(tensor) // rows[tensor.name]
+            turns[tensor.name] = int(match[0]) * _TURNED_ROWS % rows[tensor.name] * row_bytes
     return turns
 
 
-def _repeat(
-    collection: Any, layers: int, is_layer_1: Callable[[Any], bool], rename: Callable[[Any, int, int], None]
-) -> None:
-    """Put copies for the layers 2… behind what belongs to layer 1, and give the end its new number."""
+def _repeat(collection: Any, layers: int, rename: Callable[[Any, int, int], None]) -> None:
+    """Put copies for the layers to come behind what belongs to the last, and give the end its new number."""
     items = list(collection)
-    last = max((number for number, item in enumerate(items) if is_layer_1(item)), default=None)
+    last = max((number for number, item in enumerate(items) if _is_repeated(item.name)), default=None)
     if last is None:
         return
     copies = []
-    for layer in range(2, layers):
-        for item in filter(is_layer_1, items):
-            copy = type(item)()
-            copy.CopyFrom(item)
-            rename(copy, layer, layers)
-            copies.append(copy)
+    for layer in range(BUILT_LAYERS, layers):
+        for item in items:
+            if _is_repeated(item.name):
+                copy = type(item)()
+                copy.CopyFrom(item)
+                rename(copy, layer, layers)
+                copies.append(copy)
     for item in items:
-        if not is_layer_1(item):
-            rename(item, 1, layers)
+        if not _is_repeated(item.name):
+            rename(item, BUILT_LAYERS - 1, layers)
     del collection[:]
     collection.extend([*items[: last + 1], *copies, *items[last + 1 :]])
 
 
 def _rename_node(node: Any, layer: int, layers: int) -> None:
-    inside = _is_of_layer_1(node.name)
-    node.name = _renamed(node.name, layer, layers, inside)
+    inside = _is_repeated(node.name)
     for names in (node.input, node.output):
         for position, name in enumerate(names):
             names[position] = _renamed(name, layer, layers, inside)
+    node.name = _renamed(node.name, layer, layers, inside)
 
 
 def _rename(item: Any, layer: int, layers: int) -> None:
-    item.name = _renamed(item.name, layer, layers, _is_of_layer_1(item.name))
+    item.name = _renamed(item.name, layer, layers, _is_repeated(item.name))
 
 
 def _renamed(name: str, layer: int, layers: int, inside: bool) -> str:
-    """The name of the same thing for a copy of layer 1; what is not in a copy names the last layer, or the end."""
+    """The name of the same thing. inside: for the copy `layer` of the last layer; else for what stands around."""
     match = _LAYER.search(name)
     if match is None:
         return name
-    number = int(match[0])
+    number, last = int(match[0]), BUILT_LAYERS - 1
     if inside:
-        new = layer - 1 + number
-    elif _FINAL_NORM in name or number >= 2:
-        new = layers - 2 + number
-    else:
-        new = number if number == 0 else layers - 1
-    return name[: match.start()] + str(new) + name[match.end() :]
+        number += layer - last
+    elif number >= last:  # the last layer, and the norm behind it
+        number += layers - BUILT_LAYERS
+    return name[: match.start()] + str(number) + name[match.end() :]
 
 
 def _layer_of(name: str) -> re.Match[str] | None:
@@ -104,9 +104,9 @@ def _layer_of(name: str) -> re.Match[str] | None:
     return None if _FINAL_NORM in name else _LAYER.search(name)
 
 
-def _is_of_layer_1(name: str) -> bool:
+def _is_repeated(name: str) -> bool:
     match = _layer_of(name)
-    return match is not None and match[0] == "1"
+    return match is not None and int(match[0]) == BUILT_LAYERS - 1
 
 
 def _rows_of_weights(proto: Any) -> dict[str, int]:

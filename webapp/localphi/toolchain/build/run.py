@@ -1,9 +1,9 @@
 """A checkpoint in, a model folder out: whole, or not at all.
 
-    .OUT.building/log.txt        what the heavy steps printed
-    .OUT.building/checkpoint/    random weights, for a shape
-    .OUT.building/graphs/STEM/   a finished graph, taken over by the next try when nothing has changed
-    .OUT.building/folder/        the model to be; renamed to OUT when it is whole
+.OUT.building/log.txt        what the heavy steps printed
+.OUT.building/checkpoint/    random weights, for a shape
+.OUT.building/graphs/STEM/   a finished graph, taken over by the next try when nothing has changed
+.OUT.building/folder/        the model to be; renamed to OUT when it is whole
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from localphi.toolchain.build.builder import build_graph
 from localphi.toolchain.build.checkpoint import write_checkpoint
 from localphi.toolchain.build.folder import About, GraphFiles, assemble
 from localphi.toolchain.build.formats import recognise
-from localphi.toolchain.build.passes import import_graph, repeat_layers, tidy
+from localphi.toolchain.build.passes import BUILT_LAYERS, import_graph, repeat_layers, tidy
 from localphi.toolchain.build.processes import check_toolchain
 from localphi.toolchain.build.recipes import Recipe, Wishes, recipes
 from localphi.toolchain.build.shapes import Shape
@@ -36,7 +36,6 @@ from localphi.toolchain.build.source import (
 from localphi.toolchain.build.weights import save_graph
 
 Say = Callable[[str], object]
-_BUILT_LAYERS = 2  # of a shape: what the model builder makes; the others are repeated
 _DISK_RESERVE_BYTES = 100_000_000
 _BITS = {"int4": 5, "int8": 9, "fp16": 16, "fp32": 32}  # of a weight, with its share of a scale
 _DONE = "done.json"
@@ -155,9 +154,7 @@ def about_bytes(source: Checkpoint | Shape, recipe: Recipe) -> int:
     return matrices * _BITS[recipe.precision] // 8 + apart * recipe.io_bytes
 
 
-def _graph(
-    source: Checkpoint | Shape, checkpoint: Path, recipe: Recipe, work: Path, say: Say
-) -> GraphFiles:
+def _graph(source: Checkpoint | Shape, checkpoint: Path, recipe: Recipe, work: Path, say: Say) -> GraphFiles:
     """The finished graph of a recipe: built now, or by a try before this one."""
     target, log = work / "graphs" / recipe.stem, work / "log.txt"
     key = {"source": fingerprint(source), "arguments": list(recipe.arguments)}
@@ -168,7 +165,7 @@ def _graph(
     shutil.rmtree(target, ignore_errors=True)
     if isinstance(source, Shape) and not (checkpoint / "generation_config.json").is_file():
         say("making random weights")
-        write_checkpoint(source, min(_BUILT_LAYERS, source.layers), checkpoint, log)
+        write_checkpoint(source, min(BUILT_LAYERS, source.layers), checkpoint, log)
     say(f"building {recipe.file_name} for {', '.join(recipe.devices)}")
     built = work / "built"
     build_graph(checkpoint, recipe, built, log)
@@ -184,11 +181,9 @@ def _finish(source: Checkpoint | Shape, recipe: Recipe, built: Path, target: Pat
     proto = import_graph(built / recipe.file_name)
     tidy(proto)
     turns = {}
-    if isinstance(source, Shape) and source.layers > _BUILT_LAYERS:
+    if isinstance(source, Shape) and source.layers > BUILT_LAYERS:
         turns = repeat_layers(proto, source.layers)
-    names = save_graph(
-        proto, built, target / recipe.file_name, shard_bytes=recipe.shard_bytes, turns=turns
-    )
+    names = save_graph(proto, built, target / recipe.file_name, shard_bytes=recipe.shard_bytes, turns=turns)
     for path in built.iterdir():
         if path.suffix != ".data" and path.name != recipe.file_name and path.is_file():
             shutil.copyfile(path, target / path.name)

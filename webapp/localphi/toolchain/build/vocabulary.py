@@ -69,7 +69,9 @@ def _document(vocabulary: Mapping[str, int], control: Mapping[int, str]) -> dict
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [{"id": number, "content": text, **flags} for number, text in sorted(control.items())],
+        "added_tokens": [
+            {"id": number, "content": text, **flags} for number, text in sorted(control.items())
+        ],
         "normalizer": None,
         "pre_tokenizer": byte_level,
         "post_processor": None,
