@@ -1,16 +1,12 @@
-"""Tiny checkpoints of every family, built in this process, so that torch is loaded once and not for each graph."""
+"""Tiny checkpoints of every family, built in this process, so that torch is loaded once for all graphs."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import runpy
 import shutil
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,120 +27,30 @@ from localphi.toolchain.build.shapes import parse_shape, shapes
 from localphi.toolchain.build.source import about_parameters
 from localphi.toolchain.build.vocabulary import write_tokenizer
 from localphi.toolchain.build.weights import save_graph
+from tiny_checkpoints import (
+    CONTEXT,
+    HIDDEN,
+    PHI_3_TOKENS,
+    SHORT_CONTEXT,
+    TINY,
+    VOCABULARY,
+    building_here,
+    write_checkpoint,
+)
 
 disable_telemetry()
 
 for _library in ("torch", "transformers", "onnx_ir"):
     pytest.importorskip(_library, reason=f"{_library} is not installed (extra 'toolchain')")
 
-VOCABULARY, HIDDEN, CONTEXT, SHORT_CONTEXT = 320, 128, 256, 64
 PROMPT = tuple((7 * number) % 250 + 30 for number in range(20))
 LONG_PROMPT = tuple((11 * number) % 250 + 30 for number in range(SHORT_CONTEXT + 20))
 FP32 = Wishes(precision="fp32")
 
 
-@dataclass(frozen=True)
-class Tiny:
-    """config: what differs from the common one. control: tokens that are no text."""
-
-    architecture: str
-    model_type: str
-    control: dict[int, str]
-    config: dict[str, Any] = field(default_factory=dict)
-    tokenizer: dict[str, Any] = field(default_factory=dict)
-    prefix: str = ""
-
-
-_PHI_3_TOKENS = {0: "<|endoftext|>", 1: "<|system|>", 2: "<|user|>", 3: "<|assistant|>", 4: "<|end|>"}
-_TOOL_TOKENS = ("<|tool|>", "<|/tool|>", "<|tool_call|>", "<|/tool_call|>", "<|tool_response|>")
-_PHI_4_TOKENS = _PHI_3_TOKENS | {5 + n: token for n, token in enumerate(_TOOL_TOKENS)}
-_LLAMA_TOKENS = {0: "<unk>", 1: "<s>", 2: "</s>"}
-_CHATML_TOKENS = _LLAMA_TOKENS | {3: "<|im_start|>", 4: "<|im_end|>"}
-_GEMMA_TOKENS = {0: "<pad>", 1: "<eos>", 2: "<bos>", 3: "<start_of_turn>", 4: "<end_of_turn>"}
-
-
-def _longrope(rotary_dims: int) -> dict[str, Any]:
-    half = rotary_dims // 2
-    return {
-        "original_max_position_embeddings": SHORT_CONTEXT,
-        "rope_scaling": {
-            "type": "longrope",
-            "short_factor": [1 + 0.02 * n for n in range(half)],
-            "long_factor": [1 + 0.5 * n for n in range(half)],
-        },
-    }
-
-
-TINY = {
-    "phi-2": Tiny(
-        "PhiForCausalLM",
-        "phi",
-        {0: "<|endoftext|>"},
-        {"partial_rotary_factor": 0.5, "hidden_act": "gelu_new", "num_key_value_heads": 4},
-    ),
-    "phi-3": Tiny(
-        "Phi3ForCausalLM",
-        "phi3",
-        _PHI_3_TOKENS,
-        {"original_max_position_embeddings": CONTEXT, "num_key_value_heads": 4},
-    ),
-    "phi-3.5": Tiny("Phi3ForCausalLM", "phi3", _PHI_3_TOKENS, {"num_key_value_heads": 4, **_longrope(32)}),
-    "phi-4": Tiny(
-        "Phi3ForCausalLM",
-        "phi3",
-        _PHI_4_TOKENS,
-        {"hidden_size": 256, "partial_rotary_factor": 0.75, "tie_word_embeddings": True, **_longrope(48)},
-    ),
-    "llama-2": Tiny(
-        "LlamaForCausalLM",
-        "llama",
-        _LLAMA_TOKENS,
-        {"num_key_value_heads": 4},
-        {"add_bos_token": True, "chat_template": "{{ '[INST] <<SYS>>' }}"},
-        "<s>",
-    ),
-    "chatml": Tiny("LlamaForCausalLM", "llama", _CHATML_TOKENS, {"rope_theta": 1e6}),
-    "mistral": Tiny(
-        "MistralForCausalLM",
-        "mistral",
-        _LLAMA_TOKENS,
-        {"sliding_window": None},
-        {"chat_template": "{{ bos_token + '[INST] ' }}"},
-        "<s>",
-    ),
-    "gemma": Tiny(
-        "GemmaForCausalLM",
-        "gemma",
-        _GEMMA_TOKENS,
-        {
-            "head_dim": 48,
-            "num_key_value_heads": 1,
-            "tie_word_embeddings": True,
-            "hidden_act": "gelu_pytorch_tanh",
-            "hidden_activation": "gelu_pytorch_tanh",
-        },
-        {"add_bos_token": True},
-        "<bos>",
-    ),
-}
-
-
 @pytest.fixture(scope="module", autouse=True)
 def _in_this_process() -> Iterator[None]:
-    """The model builder runs here instead of in a process of its own; `run_python` has its own tests."""
-
-    def run_here(module: Sequence[str], log: Path, doing: str, *, stdin: str = "") -> None:
-        before, sys.argv = sys.argv, list(module)
-        try:
-            with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-                warnings.simplefilter("ignore")
-                runpy.run_module(module[0], run_name="__main__", alter_sys=True)
-        finally:
-            sys.argv = before
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(builder, "run_python", run_here)
-        patch.setenv("HF_HUB_OFFLINE", "1")
+    with building_here():
         yield
 
 
@@ -155,7 +61,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
 
     def folder(name: str) -> Path:
         if name not in folders:
-            folders[name] = _write_checkpoint(tmp_path_factory.mktemp("hf") / name, TINY[name])
+            folders[name] = write_checkpoint(tmp_path_factory.mktemp("hf") / name, TINY[name])
         return folders[name]
 
     return folder
@@ -174,43 +80,6 @@ def built(
             build(Job(checkpoint(name), folders[name], ("server-cpu",), FP32))
         return folders[name]
 
-    return folder
-
-
-def _write_checkpoint(folder: Path, tiny: Tiny, layers: int = 2) -> Path:
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    common = {
-        "architectures": [tiny.architecture],
-        "vocab_size": VOCABULARY,
-        "hidden_size": HIDDEN,
-        "intermediate_size": 2 * HIDDEN,
-        "num_hidden_layers": layers,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": CONTEXT,
-        "rope_theta": 10_000.0,
-        "tie_word_embeddings": False,
-        "initializer_range": 0.2,  # far apart logits: the ids do not hang on a rounding
-        "bos_token_id": min(tiny.control),
-        "eos_token_id": max(tiny.control),
-        "pad_token_id": min(tiny.control),
-    }
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.manual_seed(0)
-        config: Any = AutoConfig.for_model(tiny.model_type, **(common | tiny.config))
-        model: Any = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-        for name, values in model.named_parameters():
-            if "norm" in name:
-                values.data.add_(torch.randn_like(values) * 0.1)
-        model.get_output_embeddings().weight.data[list(tiny.control)] = 0  # answers do not end by chance
-        model.save_pretrained(str(folder))
-    first = next((number for number, text in tiny.control.items() if text == tiny.prefix), min(tiny.control))
-    write_tokenizer(folder, VOCABULARY, tiny.control, begin=first, end=max(tiny.control), context=CONTEXT)
-    path = folder / "tokenizer_config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | tiny.tokenizer), encoding="utf-8")
     return folder
 
 
@@ -265,7 +134,7 @@ def test_the_format_of_the_conversations_is_recognised(built: Callable[[str], Pa
     assert ends <= set(config["model"]["eos_token_id"])
 
 
-def test_a_first_token_is_written_by_the_prompt_format_and_by_nothing_else(
+def test_a_first_token_is_written_by_the_prompt_format_alone(
     built: Callable[[str], Path],
 ) -> None:
     from localphi.engine.tokenizer import PhiTokenizer
@@ -277,7 +146,7 @@ def test_a_first_token_is_written_by_the_prompt_format_and_by_nothing_else(
 
 @pytest.fixture(scope="module")
 def everywhere(tmp_path_factory: pytest.TempPathFactory, checkpoint: Callable[[str], Path]) -> Path:
-    """An int4 model for the server and for browsers, its weights in several files where browsers read them."""
+    """An int4 model for server and browsers, its weights in several files where browsers read them."""
     folder = tmp_path_factory.mktemp("everywhere") / "tiny"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("localphi.toolchain.build.recipes.SHARD_BYTES", 100_000)
@@ -365,7 +234,7 @@ def _logits(graph: Path) -> Any:
 @pytest.mark.parametrize("name", ["phi-2", "phi-3.5", "gemma"])
 def test_a_repeated_layer_computes_what_the_builder_would_have_made_of_it(tmp_path: Path, name: str) -> None:
     """The builder's graph of five layers, of which the last three have the same weights, is the reference."""
-    three = _write_checkpoint(tmp_path / "three", TINY[name], layers=BUILT_LAYERS)
+    three = write_checkpoint(tmp_path / "three", TINY[name], layers=BUILT_LAYERS)
     five = _deepened(three, tmp_path / "five", 5)
     build(Job(three, tmp_path / "small", ("server-cpu",), FP32))
     build(Job(five, tmp_path / "large", ("server-cpu",), FP32))
@@ -580,9 +449,10 @@ def test_a_build_that_fails_leaves_no_model_and_goes_on_where_it_was(
             raise CannotBuild("the power went off")
         builder.build_graph(*arguments)
 
-    with monkeypatch.context() as patch, pytest.raises(CannotBuild, match="power"):
+    with monkeypatch.context() as patch:
         patch.setattr(run, "build_graph", build_no_web)
-        build(job)
+        with pytest.raises(CannotBuild, match="power"):
+            build(job)
     assert not out.exists()
     assert ModelStore(broken.parent, bundled_dir=broken).folders() == []
     said: list[str] = []
@@ -592,13 +462,18 @@ def test_a_build_that_fails_leaves_no_model_and_goes_on_where_it_was(
     assert [path.name for path in out.parent.iterdir()] == ["tiny"]
 
 
+def _refuse(*_: object) -> None:
+    raise CannotBuild("no")
+
+
 def test_a_finished_graph_of_another_checkpoint_is_not_taken_over(
     broken: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = Job(broken, broken.parent / "out", ("server-cpu",), FP32)
-    with monkeypatch.context() as patch, pytest.raises(CannotBuild):
-        patch.setattr(run, "assemble", lambda *_: (_ for _ in ()).throw(CannotBuild("no")))
-        build(job)
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "assemble", _refuse)
+        with pytest.raises(CannotBuild, match="no"):
+            build(job)
     _change(broken / "config.json", transformers_version="9")
     said: list[str] = []
     build(job, said.append)
@@ -661,7 +536,7 @@ def test_a_shape_becomes_a_model_by_way_of_processes(tmp_path: Path, monkeypatch
     small = {"vocab_size": VOCABULARY, "hidden_size": HIDDEN, "intermediate_size": 256}
     small |= {"num_attention_heads": 4, "num_key_value_heads": 4, "bos_token_id": 0, "eos_token_id": 0}
     shape = replace(
-        phi, config=dict(phi.config) | small | {"pad_token_id": 0}, tokens=_PHI_3_TOKENS, end=(0, 4)
+        phi, config=dict(phi.config) | small | {"pad_token_id": 0}, tokens=PHI_3_TOKENS, end=(0, 4)
     )
     manifest = build(Job(shape, tmp_path / "out", ("server-cpu",)))
     assert manifest.id == "phi-3-mini-4k-random"

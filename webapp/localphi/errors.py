@@ -14,7 +14,7 @@
     │   ├── DiskFull                the files do not fit on the disk
     │   └── PullBusy                another process is pulling this model
     ├── ToolchainMissing          a library of an extra is not installed; names the extra
-    ├── CannotBuild               the checkpoint, or what is asked for it, cannot become a model; nothing was written
+    ├── CannotBuild               the checkpoint, or what is asked for it, cannot become a model
     ├── CannotQuantize            the model, or what is asked for it, does not fit; nothing was written
     ├── EngineBusy                the queue is full; `retry_after_s` says when to come back
     ├── EngineFailed              the runtime refused or broke while working on this request

@@ -25,10 +25,7 @@ interface VectorMessage {
   readonly tool_call_id?: string;
 }
 
-interface VectorFormat extends Omit<
-  PromptFormat,
-  'roles' | 'tools' | 'toolCall' | 'systemInUser'
-> {
+interface VectorFormat extends Omit<PromptFormat, 'roles' | 'tools' | 'toolCall' | 'systemInUser'> {
   readonly roles: Record<string, Pair>;
   readonly tools?: Pair;
   readonly tool_call?: Pair;

@@ -40,31 +40,31 @@ _PRECISIONS = ("int4", "int8", "fp16", "fp32")
 @click.option(
     "--precision",
     type=click.Choice(_PRECISIONS),
-    help="int4 is a quarter of fp16's size and the fastest; int8 loses next to nothing; fp32 is the parent that "
-    "'localphi quantize' wants, and takes eight times int4's space.  [default: int4]",
+    help="int4 is a quarter of fp16's size and the fastest; int8 loses next to nothing; fp32 is the parent "
+    "that 'localphi quantize' wants, and takes seven times int4's space.  [default: int4]",
 )
 @click.option(
     "--block-size",
     type=click.Choice(["16", "32", "64", "128", "256"]),
-    help="Weights that share a scale. Larger is faster on a CPU and less accurate.  [default: 128 for server-cpu, "
-    "32 for the others]",
+    help="Weights that share a scale. Larger is faster on a CPU and less accurate.  [default: 128 for "
+    "server-cpu, 32 for the others]",
 )
 @click.option(
     "--accuracy-level",
     type=click.Choice(["0", "1", "4"]),
-    help="4 computes with int8 activations: fast on CPUs, and on GPUs while reading; browsers then go without "
-    "a canary.  [default: 4 for server-cpu, 0 for the others]",
+    help="4 computes with int8 activations: fast on CPUs, and on GPUs while reading; browsers then go "
+    "without a canary.  [default: 4 for server-cpu, 0 for the others]",
 )
 @click.option(
     "--head",
     type=click.Choice(["int4", "int8"]),
-    help="Bits of the last layer, where rounding shows first.  [default: int8 for servers, int4 for browsers]",
+    help="Bits of the last layer, where rounding shows first.  [default: int8 for servers, int4 for "
+    "browsers]",
 )
 @click.option(
     "--all-logits",
     is_flag=True,
-    help="Keep the logits of every position. They cost time and memory, and only 'evaluate' of a text and some "
-    "programs of others need them.",
+    help="Keep the logits of every position. They cost time and memory; some programs of others need them.",
 )
 @click.option(
     "--prompt-format",
@@ -99,8 +99,8 @@ def build(
 ) -> None:
     """Make a model folder for localphi from a Hugging Face checkpoint.
 
-    FOLDER holds what a hub gives you: config.json, *.safetensors and tokenizer.json of a Phi-2, Phi-3, Phi-3.5,
-    Phi-4-mini, Llama 2, Mistral or Gemma model. What comes out is used like any other model.
+    FOLDER holds what a hub gives you: config.json, *.safetensors and tokenizer.json of a Phi-2, Phi-3,
+    Phi-3.5, Phi-4-mini, Llama 2, Mistral or Gemma model. What comes out is used like any other model.
 
     \b
     For this computer:             localphi build path/to/phi-3 --out my-phi

@@ -8,7 +8,7 @@ Phi-4-mini's form, where the manifest has the tokens for it:
     <|tool_response|>RESULT<|end|>
 
 A model without them (Phi-3) gets the tools as lines of its system turn, and the results as turns of the user.
-A model without system turns (Llama 2, Mistral, Gemma) gets their text at the beginning of the user's next turn.
+A model without system turns (Llama 2, Mistral, Gemma) gets their text at the start of the user's next turn.
 """
 
 from __future__ import annotations

@@ -15,13 +15,11 @@ from localphi.models.genai_folder import (
     CONFIG,
     TOKENIZER,
     TOKENIZER_CONFIG,
-    is_weights,
     prompt_format_of,
     read_genai_config,
 )
 from localphi.models.manifest import (
     Canary,
-    FileEntry,
     Manifest,
     PromptFormat,
     SamplingDefaults,
@@ -38,7 +36,7 @@ _DEMANDING_LEVEL = 4  # of accuracy: the activations are rounded to int8, by eac
 
 @dataclass(frozen=True)
 class GraphFiles:
-    """A finished graph: `names` lie in `folder`, the graph first; genai_config.json and a tokenizer beside."""
+    """A finished graph: `names` lie in `folder`, the graph first, beside the builder's other files."""
 
     recipe: Recipe
     folder: Path
@@ -80,7 +78,14 @@ def assemble(folder: Path, graphs: Sequence[GraphFiles], about: About) -> Manife
     prompt = _canary_prompt(folder, prompt_format, context)
     variants: dict[str, Variant] = {}
     for graph in graphs:
-        variant = _variant(folder, graph, files, prompt, context, about)
+        own_context = None if graph.recipe.for_server else min(context, about.browser_context)
+        variant = Variant(
+            files=(*_COMMON, *graph.names),
+            weights_bytes=sum(files[name].size for name in graph.names),
+            kv_bytes_per_token=read_genai_config(folder).kv_bytes_per_token(graph.recipe.io_bytes),
+            canary=_canary(folder, graph, prompt),
+            context_length=None if own_context == context else own_context,
+        )
         variants |= dict.fromkeys(graph.recipe.devices, variant)
     manifest = Manifest(
         id=about.id,
@@ -187,27 +192,6 @@ def _canary_prompt(folder: Path, prompt_format: PromptFormat, context: int) -> t
         return canary_prompt(folder, prompt_format, context)
     except Exception as error:  # GenAI raises RuntimeError and its own OrtException
         raise CannotBuild(f"ONNX Runtime GenAI cannot use this tokenizer: {error}") from error
-
-
-def _variant(
-    folder: Path,
-    graph: GraphFiles,
-    files: Mapping[str, FileEntry],
-    prompt: tuple[int, ...],
-    context: int,
-    about: About,
-) -> Variant:
-    recipe = graph.recipe
-    kv_bytes = read_genai_config(folder).kv_bytes_per_token(recipe.io_bytes)
-    names = (*_COMMON, *graph.names)
-    in_browser = not recipe.for_server and about.browser_context < context
-    return Variant(
-        files=names,
-        weights_bytes=sum(files[name].size for name in names if is_weights(name)),
-        kv_bytes_per_token=kv_bytes,
-        canary=_canary(folder, graph, prompt),
-        context_length=about.browser_context if in_browser else None,
-    )
 
 
 def _canary(folder: Path, graph: GraphFiles, prompt: tuple[int, ...]) -> Canary | None:

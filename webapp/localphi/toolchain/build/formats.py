@@ -61,8 +61,8 @@ def named_format(wish: str) -> tuple[str, PromptFormat]:
     path = Path(wish)
     if not path.is_file():
         raise CannotBuild(
-            f"There is no prompt format {wish!r}. Give one of {', '.join(family_names())}, or a JSON file with "
-            "the fields of prompt_format in a localphi.json (prefix, roles, generation, end, control)."
+            f"There is no prompt format {wish!r}. Give one of {', '.join(family_names())}, or a JSON file "
+            "with the fields of prompt_format in a localphi.json (prefix, roles, generation, end, control)."
         )
     try:
         document = json.loads(path.read_text(encoding="utf-8"))

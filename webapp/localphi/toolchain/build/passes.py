@@ -87,7 +87,7 @@ def _rename(item: Any, layer: int, layers: int) -> None:
 
 
 def _renamed(name: str, layer: int, layers: int, inside: bool) -> str:
-    """The name of the same thing. inside: for the copy `layer` of the last layer; else for what stands around."""
+    """The name of the same thing. inside: in the copy `layer` of the last layer, else around the copies."""
     match = _LAYER.search(name)
     if match is None:
         return name

@@ -1,11 +1,12 @@
 """What is built for each device, and why.
 
-server-cpu   int4, block 128, accuracy level 4, head int8: on a CPU, decoding waits for the memory. A scale for
-             128 weights instead of 32 reads a quarter less (1.2 to 1.5 times as many tokens/s), int8 activations
-             use the CPU's dot products, and a head of 8 bits costs 2 % and is where rounding shows first.
+server-cpu   int4, block 128, accuracy level 4, head int8: on a CPU, decoding waits for the memory. A scale
+             for 128 weights instead of 32 reads a quarter less (1.2 to 1.5 times as many tokens/s), int8
+             activations use the CPU's dot products, and a head of 8 bits costs 2 % and is where rounding
+             shows first.
 wasm, webgpu-f32
-             int4, block 32, float32 in and out, one graph for both. Accuracy level 0: at level 4 WebGPU rounds
-             the activations in its own way, and a canary recorded here would not hold there.
+             int4, block 32, float32 in and out, one graph for both. Accuracy level 0: at level 4 WebGPU
+             rounds the activations in its own way, and a canary recorded here would not hold there.
 webgpu-f16   the same with float16 in and out: half the cache and half the traffic, where the GPU has f16.
 webnn        int4 written as DequantizeLinear and MatMul: WebNN has no 4-bit unsigned numbers, so the usual
              operator (MatMulNBits) is split up there, or hangs.

@@ -140,8 +140,8 @@ def _check_disk(source: Checkpoint | Shape, plan: Sequence[Recipe], work: Path) 
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise CannotBuild(
-            f"The disk is too full: about {needed / 1e9:.1f} GB are needed to build this, and {free / 1e9:.1f} GB "
-            f"are free for {work.parent}. Make room, or give another --out."
+            f"The disk is too full: about {needed / 1e9:.1f} GB are needed to build this, and "
+            f"{free / 1e9:.1f} GB are free for {work.parent}. Make room, or give another --out."
         )
 
 

@@ -46,7 +46,7 @@ class Checkpoint:
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:
-    """The folder, looked at before any work begins. Raises CannotBuild, saying what is missing and where from."""
+    """The folder, looked at before any work begins. Raises CannotBuild, saying what is missing."""
     config = _config(folder)
     architectures = config.get("architectures") or ["none"]
     if architectures[0] not in ARCHITECTURES:

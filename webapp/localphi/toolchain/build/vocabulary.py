@@ -64,14 +64,13 @@ def _texts() -> Iterator[str]:
 
 def _document(vocabulary: Mapping[str, int], control: Mapping[int, str]) -> dict[str, Any]:
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    added = [{"id": number, "content": text, **flags} for number, text in sorted(control.items())]
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     return {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [
-            {"id": number, "content": text, **flags} for number, text in sorted(control.items())
-        ],
+        "added_tokens": added,
         "normalizer": None,
         "pre_tokenizer": byte_level,
         "post_processor": None,

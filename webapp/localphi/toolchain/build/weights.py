@@ -27,9 +27,9 @@ def save_graph(
 ) -> list[str]:
     """Write the graph as `target`, and its weights beside it as NAME.data, NAME.data.1, …; gives all names.
 
-    proto: its external data lie in the folder `source`; the proto's locations are changed. shard_bytes: begin a
-    new file where this one would become larger; a tensor larger than that has a file of its own. turns: bytes
-    by which the data of a tensor are turned round, so that a copy has other numbers than its original.
+    proto: its external data lie in the folder `source`; the proto's locations are changed. shard_bytes: begin
+    a new file where this one would become larger; a tensor larger than that has a file of its own. turns:
+    bytes by which the data of a tensor are turned round, so that a copy has other numbers than its original.
     """
     writer = _Writer(target, shard_bytes)
     try:
