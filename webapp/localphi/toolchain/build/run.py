@@ -89,7 +89,7 @@ def build(job: Job, say: Say = lambda _: None) -> Manifest:
         origin={"source": f"localphi build: {source.name}"},
         tokenizer=checkpoint,
         layers=source.layers,
-        browser_context=job.browser_context,
+        browser_context=_browser_context(source, job),
     )
     manifest = assemble(folder, graphs, about)
     check_free(job.out)
@@ -122,6 +122,16 @@ def _format(source: Checkpoint | Shape, job: Job) -> tuple[str, PromptFormat]:
     if isinstance(source, Shape):
         return source.format, catalogue().families[source.format]
     return recognise(source, job.prompt_format)
+
+
+def _browser_context(source: Checkpoint | Shape, job: Job) -> int:
+    """Most tokens in a browser.
+
+    Browsers have no second set of rope factors: where LongRoPE changes to the long ones, a graph for a
+    browser ends.
+    """
+    change = source.config.get("original_max_position_embeddings")
+    return min(job.browser_context, int(change)) if change else job.browser_context
 
 
 def _description(source: Checkpoint | Shape) -> str:
