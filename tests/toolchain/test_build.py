@@ -522,6 +522,41 @@ def test_a_finished_graph_of_another_checkpoint_is_not_taken_over(
     assert said[0].startswith("building")
 
 
+# Graphs that were made elsewhere.
+
+
+def test_only_the_other_files_are_written_for_graphs_that_are_there(
+    tmp_path: Path, everywhere: Path, checkpoint: Callable[[str], Path]
+) -> None:
+    whole = load_manifest(everywhere)
+    hf, out = tmp_path / "hf", tmp_path / "out"
+    shutil.copytree(checkpoint("phi-3.5"), hf, ignore=shutil.ignore_patterns("*.safetensors"))
+    out.mkdir()
+    for path in everywhere.iterdir():
+        if ".onnx" in path.name:
+            shutil.copyfile(path, out / path.name)
+    job = Job(hf, out, ("webgpu-f16", "wasm", "server-cpu"), only_config=True, new_id="mine")
+    manifest = build(job)
+    assert set(manifest.variants) == {"server-cpu", "wasm", "webgpu-f16"}
+    for device, variant in manifest.variants.items():
+        assert variant == whole.variants[device]
+    before, after = (
+        json.loads((folder / "genai_config.json").read_text(encoding="utf-8")) for folder in (everywhere, out)
+    )
+    assert after == before
+    assert not (tmp_path / ".out.building").exists()
+
+
+def test_graphs_that_are_not_there_are_missed(tmp_path: Path, checkpoint: Callable[[str], Path]) -> None:
+    with pytest.raises(CannotBuild, match=r"has no model\.onnx"):
+        build(Job(checkpoint("phi-3"), tmp_path, ("server-cpu",), only_config=True))
+    (tmp_path / "model.onnx").write_bytes(b"no graph")
+    with pytest.raises(CannotBuild, match="cannot be read as an ONNX graph"):
+        build(Job(checkpoint("phi-3"), tmp_path, ("server-cpu",), only_config=True))
+    with pytest.raises(CannotBuild, match="random weights"):
+        build(Job(parse_shape("phi-2"), tmp_path, ("server-cpu",), only_config=True))
+
+
 # The prompt format, told by the user.
 
 

@@ -27,7 +27,7 @@ _PRECISIONS = ("int4", "int8", "fp16", "fp32")
     required=True,
     metavar="FOLDER",
     type=click.Path(path_type=Path),
-    help="Folder to write; it must not exist yet.",
+    help="Folder to write; it must not exist yet, save with --only-config.",
 )
 @click.option(
     "--random-weights",
@@ -67,6 +67,18 @@ _PRECISIONS = ("int4", "int8", "fp16", "fp32")
     help="Keep the logits of every position. They cost time and memory; some programs of others need them.",
 )
 @click.option(
+    "--paged/--no-paged",
+    default=True,
+    show_default="--paged",
+    help="server-cpu only: also write the graph that answers several requests in one step.",
+)
+@click.option(
+    "--only-config",
+    is_flag=True,
+    help="The folder --out holds graphs already (model.onnx for a server, model-web-f32.onnx for browsers), "
+    "made elsewhere: write tokenizer, configuration and localphi.json beside them.",
+)
+@click.option(
     "--prompt-format",
     metavar="NAME|FILE",
     help="How conversations are written, where the tokenizer does not show it: phi-2, phi-3, phi-4, llama-2, "
@@ -92,6 +104,8 @@ def build(
     accuracy_level: str | None,
     head: str | None,
     all_logits: bool,
+    paged: bool,
+    only_config: bool,
     prompt_format: str | None,
     browser_context: int,
     new_id: str | None,
@@ -135,6 +149,8 @@ def build(
         prompt_format=prompt_format,
         license=license_name,
         browser_context=browser_context,
+        only_config=only_config,
+        paged=paged,
     )
     manifest = build(job, lambda step: click.echo(f"{time.monotonic() - started:5.0f} s  {step}", err=True))
     size = sum(entry.size for entry in manifest.files.values())

@@ -30,7 +30,7 @@ from localphi.models.manifest import (
 from localphi.toolchain.build.canary import canary_prompt, continued, open_graph
 from localphi.toolchain.build.recipes import Recipe
 
-_COMMON = (CONFIG, TOKENIZER, TOKENIZER_CONFIG)
+COMMON = (CONFIG, TOKENIZER, TOKENIZER_CONFIG)
 _DEMANDING_LEVEL = 4  # of accuracy: the activations are rounded to int8, by each runtime in its own way
 
 
@@ -69,7 +69,7 @@ def assemble(folder: Path, graphs: Sequence[GraphFiles], about: About) -> Manife
     """
     for graph in graphs:
         for name in graph.names:
-            _link(graph.folder / name, folder / name)
+            link(graph.folder / name, folder / name)
     prefix = _write_tokenizer(folder, about.tokenizer, graphs[0].folder)
     prompt_format = _checked_format(folder, about.format, prefix)
     config = _write_config(folder, graphs[0], about, prompt_format)
@@ -82,7 +82,7 @@ def assemble(folder: Path, graphs: Sequence[GraphFiles], about: About) -> Manife
     variants: dict[str, Variant] = {}
     for graph, own_context in zip(graphs, contexts, strict=True):
         variant = Variant(
-            files=(*_COMMON, *graph.names),
+            files=(*COMMON, *graph.names),
             weights_bytes=sum(files[name].size for name in graph.names),
             kv_bytes_per_token=read_genai_config(folder).kv_bytes_per_token(graph.recipe.io_bytes),
             canary=_canary(folder, graph, prompt),
@@ -107,7 +107,7 @@ def assemble(folder: Path, graphs: Sequence[GraphFiles], about: About) -> Manife
     return manifest
 
 
-def _link(source: Path, target: Path) -> None:
+def link(source: Path, target: Path) -> None:
     """The same file under another name; a copy where the file system has no links."""
     try:
         os.link(source, target)
@@ -186,7 +186,7 @@ def _token_ids(folder: Path, texts: Collection[str]) -> list[int]:
 
 
 def _file_names(folder: Path, graphs: Sequence[GraphFiles]) -> list[str]:
-    return [*_COMMON, *dict.fromkeys(name for graph in graphs for name in graph.names)]
+    return [*COMMON, *dict.fromkeys(name for graph in graphs for name in graph.names)]
 
 
 def _canary_prompt(folder: Path, prompt_format: PromptFormat, context: int) -> tuple[int, ...]:

@@ -53,6 +53,25 @@ def repeat_layers(proto: Any, layers: int) -> dict[str, int]:
     return turns
 
 
+def what_graph_is(proto: Any) -> tuple[int, int, bool]:
+    """Bytes of a number in the cache, accuracy level of the layers, and whether the cache stays in place.
+
+    The cache does where GroupQueryAttention is: it writes into the buffer that it reads.
+    """
+    floats = [entry for entry in proto.graph.input if entry.name.startswith("past_key_values.")]
+    half = import_onnx().TensorProto.FLOAT16
+    io_bytes = 2 if floats and floats[0].type.tensor_type.elem_type == half else 4
+    nodes = proto.graph.node
+    levels = [int(attribute(node, "accuracy_level", 0)) for node in nodes if node.op_type == "MatMulNBits"]
+    return io_bytes, max(levels, default=0), any(node.op_type == "GroupQueryAttention" for node in nodes)
+
+
+def data_files(proto: Any) -> list[str]:
+    """Names of the files that the graph's weights lie in, in order."""
+    entries = (entry for tensor in proto.graph.initializer for entry in tensor.external_data)
+    return list(dict.fromkeys(entry.value for entry in entries if entry.key == "location"))
+
+
 def _repeat(collection: Any, layers: int, rename: Callable[[Any, int, int], None]) -> None:
     """Put copies for the layers to come behind what belongs to the last, and give the end its new number."""
     items = list(collection)

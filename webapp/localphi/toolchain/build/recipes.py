@@ -115,9 +115,12 @@ def parse_devices(text: str) -> tuple[str, ...]:
 
 
 def recipes(devices: Sequence[str], wishes: Wishes) -> list[Recipe]:
-    """The graphs to build for the devices; those that can share one do. Raises CannotBuild."""
+    """The graphs to build for the devices, the server's first; those that can share one do.
+
+    Raises CannotBuild.
+    """
     found: dict[str, Recipe] = {}
-    for name in devices:
+    for name in sorted(devices, key=lambda name: name not in SERVER_DEVICES):
         device = _RECIPES[name]
         before = found.get(device.stem)
         if before:

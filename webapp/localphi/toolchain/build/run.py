@@ -12,17 +12,27 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
-from localphi.errors import CannotBuild
+from localphi.errors import CannotBuild, LocalphiError
 from localphi.models.catalogue import catalogue
-from localphi.models.manifest import Manifest, PromptFormat, safe_id
+from localphi.models.genai_folder import CONFIG
+from localphi.models.manifest import MANIFEST_NAME, Manifest, PromptFormat, load_manifest, safe_id
 from localphi.toolchain.build.builder import build_graph
 from localphi.toolchain.build.checkpoint import write_checkpoint
-from localphi.toolchain.build.folder import About, GraphFiles, assemble
+from localphi.toolchain.build.folder import COMMON, About, GraphFiles, assemble, link
 from localphi.toolchain.build.formats import recognise
-from localphi.toolchain.build.passes import BUILT_LAYERS, import_graph, repeat_layers, tidy
+from localphi.toolchain.build.passes import (
+    BUILT_LAYERS,
+    data_files,
+    import_graph,
+    repeat_layers,
+    tidy,
+    what_graph_is,
+)
 from localphi.toolchain.build.processes import check_toolchain
 from localphi.toolchain.build.recipes import Recipe, Wishes, recipes
 from localphi.toolchain.build.shapes import Shape
@@ -45,7 +55,9 @@ _DONE = "done.json"
 class Job:
     """What to build. prompt_format: name of a family, or a file; None to recognise it.
 
-    browser_context: most tokens of prompt and answer together in a browser.
+    browser_context: most tokens of prompt and answer together in a browser. only_config: the graphs are in
+    `out` already; write what they need beside them. paged: also a graph that answers several requests in one
+    step, for server-cpu.
     """
 
     source: Path | Shape
@@ -56,6 +68,8 @@ class Job:
     prompt_format: str | None = None
     license: str | None = None
     browser_context: int = 4096
+    only_config: bool = False
+    paged: bool = True
 
 
 def build(job: Job, say: Say = lambda _: None) -> Manifest:
@@ -65,16 +79,20 @@ def build(job: Job, say: Say = lambda _: None) -> Manifest:
     are done, and the same call goes on with them.
     """
     check_toolchain()
-    check_free(job.out)
     plan = recipes(job.devices, job.wishes)
-    source = job.source if isinstance(job.source, Shape) else read_checkpoint(job.source)
     model_id = _checked_id(job)
+    source = _source(job)
     family, prompt_format = _format(source, job)
     work = job.out.with_name(f".{job.out.name}.building")
-    _check_disk(source, plan, work)
+    if job.only_config:
+        _check_graphs(job.out, plan)
+    else:
+        check_free(job.out)
+        _check_disk(source, plan, work)
     work.mkdir(parents=True, exist_ok=True)
     checkpoint = work / "checkpoint" if isinstance(source, Shape) else source.folder
-    graphs = [_graph(source, checkpoint, recipe, work, say) for recipe in plan]
+    make = _existing_graph if job.only_config else _graph
+    graphs = [make(_Task(source, checkpoint, recipe, work, job.out, say)) for recipe in plan]
     say("putting the folder together and asking the model for its canary")
     folder = work / "folder"
     shutil.rmtree(folder, ignore_errors=True)
@@ -91,11 +109,44 @@ def build(job: Job, say: Say = lambda _: None) -> Manifest:
         layers=source.layers,
         browser_context=_browser_context(source, job),
     )
-    manifest = assemble(folder, graphs, about)
-    check_free(job.out)
-    os.replace(folder, job.out)
+    assemble(folder, graphs, about)
+    if job.paged and "server-cpu" in job.devices:
+        _add_paged_graph(folder, say)
+    _publish(folder, job)
     shutil.rmtree(work, ignore_errors=True)
-    return manifest
+    return load_manifest(job.out)
+
+
+def _source(job: Job) -> Checkpoint | Shape:
+    if not isinstance(job.source, Shape):
+        return read_checkpoint(job.source, needs_weights=not job.only_config)
+    if job.only_config:
+        raise CannotBuild("--only-config is for a checkpoint: random weights have no graph yet.")
+    return job.source
+
+
+def _add_paged_graph(folder: Path, say: Say) -> None:
+    """The graph for several requests in one step, where the model allows it."""
+    if find_spec("localphi.toolchain.graphs") is None:
+        return
+    paged = import_module("localphi.toolchain.graphs.paged")
+    say("writing the graph for several requests at a time")
+    try:
+        paged.add_paged_graph(folder)
+    except LocalphiError as error:
+        say(f"going on without it: {error.message}")
+
+
+def _publish(folder: Path, job: Job) -> None:
+    """Put the finished folder where it belongs, or its other files beside the graphs that are there."""
+    if not job.only_config:
+        check_free(job.out)
+        os.replace(folder, job.out)
+        return
+    there = {path.name for path in job.out.iterdir()} - {*COMMON, MANIFEST_NAME}
+    new = [path for path in folder.iterdir() if path.name not in there]
+    for path in sorted(new, key=lambda path: path.name == MANIFEST_NAME):  # the manifest last
+        os.replace(path, job.out / path.name)
 
 
 def check_free(out: Path) -> None:
@@ -164,26 +215,67 @@ def about_bytes(source: Checkpoint | Shape, recipe: Recipe) -> int:
     return matrices * _BITS[recipe.precision] // 8 + apart * recipe.io_bytes
 
 
-def _graph(source: Checkpoint | Shape, checkpoint: Path, recipe: Recipe, work: Path, say: Say) -> GraphFiles:
+@dataclass(frozen=True)
+class _Task:
+    """One graph to make. checkpoint: folder of the weights, perhaps still to be filled. out: of the job."""
+
+    source: Checkpoint | Shape
+    checkpoint: Path
+    recipe: Recipe
+    work: Path
+    out: Path
+    say: Say
+
+
+def _graph(task: _Task) -> GraphFiles:
     """The finished graph of a recipe: built now, or by a try before this one."""
+    source, recipe, work = task.source, task.recipe, task.work
     target, log = work / "graphs" / recipe.stem, work / "log.txt"
     key = {"source": fingerprint(source), "arguments": list(recipe.arguments)}
     done = target / _DONE
     if done.is_file() and (found := json.loads(done.read_text(encoding="utf-8")))["key"] == key:
-        say(f"{recipe.file_name} is done already")
+        task.say(f"{recipe.file_name} is done already")
         return GraphFiles(recipe, target, tuple(found["names"]))
     shutil.rmtree(target, ignore_errors=True)
-    if isinstance(source, Shape) and not (checkpoint / "generation_config.json").is_file():
-        say("making random weights")
-        write_checkpoint(source, min(BUILT_LAYERS, source.layers), checkpoint, log)
-    say(f"building {recipe.file_name} for {', '.join(recipe.devices)}")
+    if isinstance(source, Shape) and not (task.checkpoint / "generation_config.json").is_file():
+        task.say("making random weights")
+        write_checkpoint(source, min(BUILT_LAYERS, source.layers), task.checkpoint, log)
+    task.say(f"building {recipe.file_name} for {', '.join(recipe.devices)}")
     built = work / "built"
-    build_graph(checkpoint, recipe, built, log)
+    build_graph(task.checkpoint, recipe, built, log)
     target.mkdir(parents=True)
     names = _finish(source, recipe, built, target)
     shutil.rmtree(built, ignore_errors=True)
     done.write_text(json.dumps({"key": key, "names": names}), encoding="utf-8")
     return GraphFiles(recipe, target, tuple(names))
+
+
+def _check_graphs(out: Path, plan: Sequence[Recipe]) -> None:
+    """Raises CannotBuild for a graph that is to be there already and is not."""
+    for recipe in plan:
+        if not (out / recipe.file_name).is_file():
+            raise CannotBuild(
+                f"{out} has no {recipe.file_name}, the graph for {', '.join(recipe.devices)}. "
+                "--only-config writes the other files for graphs that are there."
+            )
+
+
+def _existing_graph(task: _Task) -> GraphFiles:
+    """The graph that lies in the job's folder, and a configuration made for it."""
+    recipe, target = task.recipe, task.work / "graphs" / task.recipe.stem
+    proto = import_graph(task.out / recipe.file_name)
+    names = (recipe.file_name, *data_files(proto))
+    if missing := [name for name in names if not (task.out / name).is_file()]:
+        raise CannotBuild(f"{task.out} has no {missing[0]}, where {recipe.file_name} has its weights.")
+    io_bytes, level, in_place = what_graph_is(proto)
+    task.say(f"making the configuration for {recipe.file_name}")
+    build_graph(task.checkpoint, recipe, target, task.work / "log.txt", only_config=True)
+    for name in names:
+        link(task.out / name, target / name)
+    config = json.loads((target / CONFIG).read_text(encoding="utf-8"))
+    config["search"]["past_present_share_buffer"] = in_place
+    (target / CONFIG).write_text(json.dumps(config), encoding="utf-8")
+    return GraphFiles(replace(recipe, io_bytes=io_bytes, accuracy_level=level), target, names)
 
 
 def _finish(source: Checkpoint | Shape, recipe: Recipe, built: Path, target: Path) -> list[str]:

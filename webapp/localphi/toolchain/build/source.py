@@ -26,11 +26,10 @@ _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A Hugging Face folder that can be built. weights_bytes: size of its weight files."""
+    """A Hugging Face folder that can be built."""
 
     folder: Path
     config: Mapping[str, Any]
-    weights_bytes: int
 
     @property
     def architecture(self) -> str:
@@ -45,7 +44,7 @@ class Checkpoint:
         return int(self.config["num_hidden_layers"])
 
 
-def read_checkpoint(folder: Path) -> Checkpoint:
+def read_checkpoint(folder: Path, *, needs_weights: bool = True) -> Checkpoint:
     """The folder, looked at before any work begins. Raises CannotBuild, saying what is missing."""
     config = _config(folder)
     architectures = config.get("architectures") or ["none"]
@@ -59,14 +58,14 @@ def read_checkpoint(folder: Path) -> Checkpoint:
             f"{folder} is already quantized. Build from the original weights (bfloat16, float16 or float32)."
         )
     files = [path for pattern in _WEIGHTS for path in sorted(folder.glob(pattern))]
-    if not files:
+    if not files and needs_weights:
         raise CannotBuild(f"{folder} has a config.json but no weights (*.safetensors or pytorch_model*.bin).")
     if not (folder / TOKENIZER).is_file() and not (folder / "tokenizer.model").is_file():
         raise CannotBuild(
             f"{folder} has no {TOKENIZER}. Copy it from where the weights came from, with "
             "tokenizer_config.json; without it text cannot become tokens."
         )
-    return Checkpoint(folder, config, sum(path.stat().st_size for path in files))
+    return Checkpoint(folder, config)
 
 
 def about_parameters(config: Mapping[str, Any]) -> int:
