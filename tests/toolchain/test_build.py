@@ -221,6 +221,14 @@ def test_the_logits_of_the_last_position_are_those_of_a_graph_with_all(
     assert abs(every[:, -1:] - last).max() < 1e-4
 
 
+def _head_size(graph: Path) -> int:
+    """Of the model that the graph is in; 32 for a graph alone."""
+    config = graph.parent / "genai_config.json"
+    if not config.is_file():
+        return 32
+    return int(json.loads(config.read_text(encoding="utf-8"))["model"]["decoder"]["head_size"])
+
+
 def _logits(graph: Path) -> Any:
     import numpy as np
     import onnxruntime
@@ -231,8 +239,27 @@ def _logits(graph: Path) -> Any:
         "attention_mask": np.ones((1, len(PROMPT)), np.int64),
     }
     for entry in session.get_inputs()[2:]:
-        feeds[entry.name] = np.zeros((1, entry.shape[1], 0, 32), np.float32)
+        feeds[entry.name] = np.zeros((1, entry.shape[1], 0, _head_size(graph)), np.float32)
     return session.run(["logits"], feeds)[0]
+
+
+@pytest.mark.parametrize("name", ["phi-4", "gemma"])
+def test_an_embedding_that_shares_an_int8_head_is_as_good_as_one_of_its_own(
+    tmp_path: Path, checkpoint: Callable[[str], Path], name: str
+) -> None:
+    """The builder's graph of it cannot even be loaded."""
+    import numpy as np
+
+    wishes = Wishes(head="int8", accuracy_level=0)
+    build(Job(checkpoint(name), tmp_path / "shared", ("server-cpu",), wishes))
+    graph = tmp_path / "shared" / "model.onnx"
+    names = {tensor.name for tensor in import_graph(graph).graph.initializer}
+    assert "model.embed_tokens.weight" not in names
+    (recipe,) = recipes(("server-cpu",), wishes)
+    apart = replace(recipe, options=(*recipe.options, "shared_embeddings=false"))
+    builder.build_graph(checkpoint(name), apart, tmp_path / "apart", tmp_path / "log")
+    own, shared = _logits(tmp_path / "apart" / "model.onnx"), _logits(graph)
+    assert np.linalg.norm(shared - own) < 0.1 * np.linalg.norm(own)
 
 
 @pytest.mark.parametrize("name", ["phi-2", "phi-3.5", "gemma"])

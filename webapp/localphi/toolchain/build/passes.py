@@ -7,10 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from localphi.errors import CannotBuild
+from localphi.toolchain.build.recipes import BLOCK_SIZES
 from localphi.toolchain.quantize.floatgraph import attribute, import_onnx
 
 _LAYER = re.compile(r"(?<=layers\.)\d+|(?<=past_key_values\.)\d+|(?<=present\.)\d+")
 _FINAL_NORM = "final_norm"
+_HEAD = "lm_head.MatMul.weight"
 _TURNED_ROWS = 7
 
 BUILT_LAYERS = 3
@@ -26,6 +28,24 @@ def tidy(proto: Any) -> None:
     for item in (*proto.graph.node, *proto.graph.initializer, *proto.graph.value_info):
         item.doc_string = ""
         del item.metadata_props[:]
+
+
+def mend_shared_embedding(proto: Any) -> None:
+    """Let an embedding that shares an int8 head's weights find them.
+
+    Symptom: with tied embeddings and matmul_mixed_precision=last_matmul:int8, the model builder of ONNX
+    Runtime GenAI 0.18 writes a graph that cannot be loaded: the embedding reads lm_head.MatMul.weight_Q8G128
+    and …weight_scale, as the quantizer `rtn` names them, but the default quantizer wrote …weight_Q8 and
+    …weight_scales. (Using `rtn` instead makes the other layers worse.) Can go when the builder is cured.
+    """
+    names = {tensor.name for tensor in proto.graph.initializer}
+    wrong = {f"{_HEAD}_Q8G{size}": f"{_HEAD}_Q8" for size in BLOCK_SIZES} | {
+        f"{_HEAD}_scale": f"{_HEAD}_scales"
+    }
+    for node in proto.graph.node:
+        for position, name in enumerate(node.input):
+            if name in wrong and name not in names and wrong[name] in names:
+                node.input[position] = wrong[name]
 
 
 def repeat_layers(proto: Any, layers: int) -> dict[str, int]:

@@ -29,6 +29,7 @@ from localphi.toolchain.build.passes import (
     BUILT_LAYERS,
     data_files,
     import_graph,
+    mend_shared_embedding,
     repeat_layers,
     tidy,
     what_graph_is,
@@ -282,6 +283,7 @@ def _finish(source: Checkpoint | Shape, recipe: Recipe, built: Path, target: Pat
     """The passes over what the builder made; gives the names of the graph and of its weights."""
     proto = import_graph(built / recipe.file_name)
     tidy(proto)
+    mend_shared_embedding(proto)
     turns = {}
     if isinstance(source, Shape) and source.layers > BUILT_LAYERS:
         turns = repeat_layers(proto, source.layers)
