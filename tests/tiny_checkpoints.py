@@ -151,7 +151,8 @@ def write_checkpoint(folder: Path, tiny: Tiny, layers: int = 2) -> Path:
         warnings.simplefilter("ignore")
         torch.manual_seed(0)
         config: Any = AutoConfig.for_model(tiny.model_type, **(common | tiny.config))
-        model: Any = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        untyped: Any = AutoModelForCausalLM
+        model = untyped.from_config(config, dtype=torch.float32)
         for name, values in model.named_parameters():
             if "norm" in name:
                 values.data.add_(torch.randn_like(values) * 0.1)

@@ -464,7 +464,7 @@ def test_a_place_that_is_taken_is_refused(tmp_path: Path, checkpoint: Callable[[
 
 def test_a_disk_that_is_too_full_is_noticed_before(broken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(broken)
-    monkeypatch.setattr(run.shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
     with pytest.raises(CannotBuild, match="The disk is too full: about"):
         build(Job(broken, broken.parent / "out", ("server-cpu",), FP32))
     assert _nothing_left(broken.parent)

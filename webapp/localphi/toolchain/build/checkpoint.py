@@ -43,7 +43,8 @@ def _main(folder: Path, config: dict[str, Any]) -> None:
 
     torch.manual_seed(0)
     parsed: Any = AutoConfig.for_model(**config)
-    model: Any = AutoModelForCausalLM.from_config(parsed, dtype=torch.bfloat16)
+    untyped: Any = AutoModelForCausalLM
+    model = untyped.from_config(parsed, dtype=torch.bfloat16)
     model.save_pretrained(str(folder))
 
 

@@ -95,7 +95,7 @@ def assemble(folder: Path, graphs: Sequence[GraphFiles], about: About) -> Manife
         description=about.description,
         family=about.family,
         license=about.license,
-        origin=about.origin | {"revision": files[graphs[0].names[-1]].sha256[:16]},
+        origin=dict(about.origin) | {"revision": files[graphs[0].names[-1]].sha256[:16]},
         context_length=context,
         sampling=SamplingDefaults(temperature=0.0, top_p=1.0, top_k=0),
         system_prompt=None,
