@@ -23,7 +23,7 @@ from localphi.models.genai_folder import CONFIG
 from localphi.models.manifest import MANIFEST_NAME, Manifest, PromptFormat, load_manifest, safe_id
 from localphi.toolchain.build.builder import build_graph
 from localphi.toolchain.build.checkpoint import write_checkpoint
-from localphi.toolchain.build.folder import COMMON, About, GraphFiles, assemble, link
+from localphi.toolchain.build.folder import About, GraphFiles, assemble, link
 from localphi.toolchain.build.formats import recognise
 from localphi.toolchain.build.passes import (
     BUILT_LAYERS,
@@ -113,7 +113,7 @@ def build(job: Job, say: Say = lambda _: None) -> Manifest:
     assemble(folder, graphs, about)
     if job.paged and "server-cpu" in job.devices:
         _add_paged_graph(folder, say)
-    _publish(folder, job)
+    _publish(folder, job, graphs)
     shutil.rmtree(work, ignore_errors=True)
     return load_manifest(job.out)
 
@@ -138,13 +138,13 @@ def _add_paged_graph(folder: Path, say: Say) -> None:
         say(f"going on without it: {error.message}")
 
 
-def _publish(folder: Path, job: Job) -> None:
+def _publish(folder: Path, job: Job, graphs: Sequence[GraphFiles]) -> None:
     """Put the finished folder where it belongs, or its other files beside the graphs that are there."""
     if not job.only_config:
         check_free(job.out)
         os.replace(folder, job.out)
         return
-    there = {path.name for path in job.out.iterdir()} - {*COMMON, MANIFEST_NAME}
+    there = {name for graph in graphs for name in graph.names}
     new = [path for path in folder.iterdir() if path.name not in there]
     for path in sorted(new, key=lambda path: path.name == MANIFEST_NAME):  # the manifest last
         os.replace(path, job.out / path.name)
