@@ -22,6 +22,7 @@ EXAMPLES = [
     errors.DiskFull("no"),
     errors.PullBusy("no"),
     errors.ToolchainMissing("onnx", "quantize"),
+    errors.CannotBuild("no"),
     errors.CannotQuantize("no"),
     errors.CannotRewrite("no"),
     errors.EngineBusy(32, 2),

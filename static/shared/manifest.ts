@@ -23,6 +23,8 @@ export interface Canary {
 export interface Variant {
   readonly files: readonly FileEntry[];
   readonly canary: Canary | null;
+  /** Most tokens on this device; null where that is the model's own number. */
+  readonly contextLength: number | null;
 }
 
 export interface Sampling {
@@ -102,6 +104,21 @@ export function parseDecoderConfig(json: unknown): DecoderConfig {
   };
 }
 
+/**
+ * The same, with the graph of the variant: genai_config.json names the server's, and a variant for another
+ * device may have one of its own. Throws a `manifest` error when the variant has several others.
+ */
+export function withGraphOf(config: DecoderConfig, { files }: Variant): DecoderConfig {
+  const graphs = files.map(({ name }) => name).filter((name) => name.endsWith('.onnx'));
+  if (graphs.includes(config.graphFile)) return config;
+  const [graphFile, ...others] = graphs;
+  if (graphFile === undefined || others.length > 0) {
+    const listed = graphs.join(', ') || 'none';
+    throw new LocalphiError('manifest', `a variant needs one graph (*.onnx), and lists ${listed}`);
+  }
+  return { ...config, graphFile };
+}
+
 function parseNames(decoder: Readonly<Record<string, unknown>>): DecoderNames {
   const inputs = asObject(decoder['inputs'], 'model.decoder.inputs');
   const outputs = asObject(decoder['outputs'], 'model.decoder.outputs');
@@ -169,6 +186,7 @@ function parsePromptFormat(json: unknown): PromptFormat {
     control: asStrings(format['control'], 'prompt_format.control'),
     tools: parseOptionalPair(format['tools'], 'prompt_format.tools'),
     toolCall: parseOptionalPair(format['tool_call'], 'prompt_format.tool_call'),
+    systemInUser: format['system_in_user'] === true,
   };
 }
 
@@ -197,7 +215,12 @@ function parseVariant(name: string, json: unknown, files: ReadonlyMap<string, Fi
     if (!entry) throw new LocalphiError('manifest', `${where} lists ${file}, but files does not`);
     return entry;
   });
-  return { files: listed, canary: parseCanary(variant['canary'], `${where}.canary`) };
+  const context = variant['context_length'];
+  return {
+    files: listed,
+    canary: parseCanary(variant['canary'], `${where}.canary`),
+    contextLength: context === undefined ? null : asCount(context, `${where}.context_length`),
+  };
 }
 
 function parseCanary(json: unknown, where: string): Canary | null {

@@ -19,6 +19,8 @@ export interface PromptFormat {
   /** Around the list of tools, and around a list of calls; null for a model without such tokens. */
   readonly tools: Pair | null;
   readonly toolCall: Pair | null;
+  /** A system turn has no place of its own: it stands at the beginning of the next user turn. */
+  readonly systemInUser?: boolean;
 }
 
 export type Pair = readonly [before: string, after: string];
@@ -78,16 +80,44 @@ export function render(
   const all = withSystemTurn(turns, systemPrompt, tools.length > 0 || answerFormat !== null);
   const firstSystem = all.find(({ role }) => role === 'system');
   let calls: readonly ToolCall[] = [];
-  let text = format.prefix;
+  const rendered: Rendered[] = [];
   for (const turn of resultsInOrder(all)) {
-    if (turn === firstSystem) text += systemTurn(format, turn, tools, answerFormat);
-    else if (turn.role === 'tool') text += resultTurn(format, turn, calls);
-    else {
-      text += plainTurn(format, turn);
+    if (turn === firstSystem) {
+      rendered.push(['system', systemTurn(format, turn, tools, answerFormat)]);
+    } else if (turn.role === 'tool') {
+      const role = format.roles.has('tool') ? 'tool' : 'user';
+      rendered.push([role, resultTurn(format, turn, calls)]);
+    } else {
+      rendered.push([turn.role, plainTurn(format, turn)]);
       calls = turn.toolCalls ?? [];
     }
   }
-  return text + format.generation;
+  const placed = format.systemInUser ? withSystemsInUsers(format, rendered) : rendered;
+  return format.prefix + placed.map(([, text]) => text).join('') + format.generation;
+}
+
+type Rendered = readonly [role: Role, text: string];
+
+/** The turns without those of the system: their text opens the user's next turn, or is one by itself. */
+function withSystemsInUsers(format: PromptFormat, turns: readonly Rendered[]): readonly Rendered[] {
+  const [opening, closing] = around(format, 'user');
+  const empty = around(format, 'system').join('');
+  const placed: Rendered[] = [];
+  let held = '';
+  for (const [role, text] of turns) {
+    if (role === 'system') {
+      if (text !== empty) held += text;
+      continue;
+    }
+    if (role === 'user') placed.push([role, opening + held + text.slice(opening.length)]);
+    else {
+      if (held) placed.push(['user', opening + held + closing]);
+      placed.push([role, text]);
+    }
+    held = '';
+  }
+  if (held) placed.push(['user', opening + held + closing]);
+  return placed;
 }
 
 /**

@@ -1,7 +1,7 @@
 /** One model, ready to answer: its files, its tokenizer, a session on the best device that holds. */
 import { LocalphiError } from '../shared/errors';
 import { parseJson } from '../shared/json';
-import { parseDecoderConfig } from '../shared/manifest';
+import { parseDecoderConfig, withGraphOf } from '../shared/manifest';
 import type { FileEntry, Manifest, Sampling, Variant } from '../shared/manifest';
 import { render } from '../shared/prompt';
 import type {
@@ -59,6 +59,8 @@ export class Model {
   readonly #ladder = new Ladder(RUNGS, (rung) => this.#open(rung));
   #footing: Footing | null = null;
   #language: Language | null = null;
+  /** Of the rung in use. */
+  #contextLength: number;
 
   constructor(
     manifest: Manifest,
@@ -66,6 +68,7 @@ export class Model {
     onProgress: (progress: LoadProgress) => void,
   ) {
     this.manifest = manifest;
+    this.#contextLength = manifest.contextLength;
     this.#fetcher = fetcher;
     this.#onProgress = onProgress;
   }
@@ -141,7 +144,8 @@ export class Model {
   #answer(messages: readonly Message[], options: ChatOptions): Answer {
     if (!this.#language) throw new LocalphiError('device', 'the model is not loaded');
     const { tokenizer, endIds } = this.#language;
-    const { contextLength, promptFormat, sampling, systemPrompt } = this.manifest;
+    const { promptFormat, sampling, systemPrompt } = this.manifest;
+    const contextLength = this.#contextLength;
     const promptIds = tokenizer.encode(render(promptFormat, messages, systemPrompt));
     const room = contextLength - promptIds.length;
     if (room <= 0) {
@@ -170,9 +174,11 @@ export class Model {
     const variant = this.manifest.variants.get(rung.variant);
     if (!variant) throw new LocalphiError('variant', `the model has no variant ${rung.variant}`);
     const files = await this.#fetchFiles(variant);
-    const config = parseDecoderConfig(await readJson(files, 'genai_config.json'));
+    const json = await readJson(files, 'genai_config.json');
+    const config = withGraphOf(parseDecoderConfig(json), variant);
     this.#language ??= await this.#readLanguage(files, config.endIds);
-    const { contextLength } = this.manifest;
+    const contextLength = variant.contextLength ?? this.manifest.contextLength;
+    this.#contextLength = contextLength;
     const source = { config, contextLength, files };
     return withTimeout(openChecked(rung, source, variant), SESSION_TIMEOUT_MS);
   }

@@ -24,6 +24,7 @@ def _format(entry: dict[str, Any]) -> PromptFormat:
         control=tuple(entry["control"]),
         tools=_pair(entry.get("tools")),
         tool_call=_pair(entry.get("tool_call")),
+        system_in_user=entry.get("system_in_user", False),
     )
 
 

@@ -19,7 +19,7 @@ def test_every_folder_in_the_store_has_its_own_id() -> None:
 def test_revisions_are_whole_commits_and_every_model_has_files_for_the_server() -> None:
     assert all(source.revision is None or re.fullmatch("[0-9a-f]{40}", source.revision) for source in SOURCES)
     assert all("server-cpu" in model.sources for model in catalogue().models)
-    assert {model.family for model in catalogue().models} == set(catalogue().families)
+    assert {model.family for model in catalogue().models} <= set(catalogue().families)
 
 
 @pytest.mark.parametrize(

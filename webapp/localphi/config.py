@@ -44,6 +44,17 @@ def forget_secrets() -> None:
         os.environ.pop(name, None)
 
 
+def offline_environment() -> dict[str, str]:
+    """This process's environment for a child that shall ask no hub for anything and report nothing."""
+    return dict(os.environ) | {
+        "HF_HUB_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "ORT_DISABLE_TELEMETRY": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+
+
 def program_folders() -> list[Path]:
     """Where programs are looked for: PATH, then the install folders of Windows."""
     names = ("PROGRAMFILES", "PROGRAMFILES(X86)", "LOCALAPPDATA")

@@ -14,6 +14,7 @@
     │   ├── DiskFull                the files do not fit on the disk
     │   └── PullBusy                another process is pulling this model
     ├── ToolchainMissing          a library of an extra is not installed; names the extra
+    ├── CannotBuild               the checkpoint, or what is asked for it, cannot become a model
     ├── CannotQuantize            the model, or what is asked for it, does not fit; nothing was written
     ├── CannotRewrite             a graph has a form that the tool-chain does not know; names the node
     ├── EngineBusy                the queue is full; `retry_after_s` says when to come back
@@ -162,6 +163,10 @@ class ToolchainMissing(LocalphiError):
     def message(self) -> str:
         library, extra = self.args
         return f"This needs {library}, which is not installed. Get it with: pip install 'localphi[{extra}]'"
+
+
+class CannotBuild(LocalphiError):
+    """args: message."""
 
 
 class CannotQuantize(LocalphiError):

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 
-import { parseDecoderConfig, parseManifest } from '../../shared/manifest';
+import { parseDecoderConfig, parseManifest, withGraphOf } from '../../shared/manifest';
 
 const HASH = 'a'.repeat(64);
 
@@ -34,6 +34,39 @@ test('a manifest gives its variants with their files', () => {
 test('a variant may come without a canary', () => {
   const manifest = { ...MANIFEST, variants: { wasm: { files: [] } } };
   expect(parseManifest(manifest).variants.get('wasm')?.canary).toBeNull();
+});
+
+test('a device may have a context of its own', () => {
+  const contexts = [{}, { context_length: 32 }].map((change) => {
+    const wasm = { ...MANIFEST.variants.wasm, ...change };
+    return parseManifest({ ...MANIFEST, variants: { wasm } }).variants.get('wasm')?.contextLength;
+  });
+  expect(contexts).toEqual([null, 32]);
+});
+
+describe('the graph of a variant', () => {
+  const config = { graphFile: 'model.onnx' } as Parameters<typeof withGraphOf>[0];
+  const variant = (...names: string[]) => ({
+    files: names.map((name) => ({ name, sizeBytes: 1, sha256: HASH, chunks: [HASH] })),
+    canary: null,
+    contextLength: null,
+  });
+
+  test('is the one that genai_config.json names, where the variant lists it', () => {
+    expect(withGraphOf(config, variant('model.onnx', 'model.onnx.data'))).toBe(config);
+  });
+
+  test("is the variant's own where genai_config.json names the server's", () => {
+    const files = variant('model-web-f32.onnx', 'model-web-f32.onnx.data', 'tokenizer.json');
+    expect(withGraphOf(config, files).graphFile).toBe('model-web-f32.onnx');
+  });
+
+  test.each([
+    [[], 'none'],
+    [['a.onnx', 'b.onnx'], 'a.onnx, b.onnx'],
+  ] as const)('is refused when there is not one: %j', (names, said) => {
+    expect(() => withGraphOf(config, variant(...names))).toThrow(said);
+  });
 });
 
 test('the tokens around tools and calls are there or null', () => {

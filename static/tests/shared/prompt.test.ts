@@ -25,10 +25,11 @@ interface VectorMessage {
   readonly tool_call_id?: string;
 }
 
-interface VectorFormat extends Omit<PromptFormat, 'roles' | 'tools' | 'toolCall'> {
+interface VectorFormat extends Omit<PromptFormat, 'roles' | 'tools' | 'toolCall' | 'systemInUser'> {
   readonly roles: Record<string, Pair>;
   readonly tools?: Pair;
   readonly tool_call?: Pair;
+  readonly system_in_user?: boolean;
 }
 
 const file = new URL('../../../tests/vectors/prompt.json', import.meta.url);
@@ -41,6 +42,7 @@ function formatOf(name: string): PromptFormat {
     roles: new Map(Object.entries(format.roles)),
     tools: format.tools ?? null,
     toolCall: format.tool_call ?? null,
+    systemInUser: format.system_in_user ?? false,
   };
 }
 

@@ -9,6 +9,7 @@ import click
 
 from localphi import __version__
 from localphi.cli.agent import agent
+from localphi.cli.build import build
 from localphi.cli.chat import chat
 from localphi.cli.doctor import doctor
 from localphi.cli.engines import load, ps, stop
@@ -48,5 +49,8 @@ def main() -> None:
             stream.reconfigure(errors="replace")
 
 
-for _command in (serve, keys, ps, load, stop, chat, agent, models, quantize_model, evaluate, doctor):
+for _command in (
+    *(serve, keys, ps, load, stop, chat, agent),
+    *(models, build, quantize_model, evaluate, doctor),
+):
     main.add_command(_command)

@@ -8,6 +8,7 @@ Phi-4-mini's form, where the manifest has the tokens for it:
     <|tool_response|>RESULT<|end|>
 
 A model without them (Phi-3) gets the tools as lines of its system turn, and the results as turns of the user.
+A model without system turns (Llama 2, Mistral, Gemma) gets their text at the start of the user's next turn.
 """
 
 from __future__ import annotations
@@ -57,17 +58,42 @@ def render(
         elif tools or answer_format:
             messages = [Message("system", ""), *messages]
     first_system = next((message for message in messages if message.role == "system"), None)
-    turns: list[str] = []
+    turns: list[tuple[str, str]] = []  # role and text
     calls: tuple[ToolCall, ...] = ()
     for message in _results_in_order(messages):
         if message is first_system:
-            turns.append(_system_turn(prompt_format, message, tools, answer_format))
+            turns.append(("system", _system_turn(prompt_format, message, tools, answer_format)))
         elif message.role == "tool":
-            turns.append(_result_turn(prompt_format, message, calls))
+            role = "tool" if "tool" in prompt_format.roles else "user"
+            turns.append((role, _result_turn(prompt_format, message, calls)))
         else:
-            turns.append(_turn(prompt_format, message))
+            turns.append((message.role, _turn(prompt_format, message)))
             calls = message.tool_calls
-    return prompt_format.prefix + "".join(turns) + prompt_format.generation
+    if prompt_format.system_in_user:
+        turns = _with_systems_in_users(prompt_format, turns)
+    return prompt_format.prefix + "".join(text for _, text in turns) + prompt_format.generation
+
+
+def _with_systems_in_users(
+    prompt_format: PromptFormat, turns: Iterable[tuple[str, str]]
+) -> list[tuple[str, str]]:
+    """The turns without those of the system: their text opens the user's next turn, or is one by itself."""
+    opening, closing = prompt_format.roles["user"]
+    empty = "".join(prompt_format.roles["system"])
+    placed: list[tuple[str, str]] = []
+    held = ""
+    for role, text in turns:
+        if role == "system":
+            held += text if text != empty else ""
+        elif role == "user":
+            placed.append((role, opening + held + text.removeprefix(opening)))
+            held = ""
+        else:
+            if held:
+                placed.append(("user", opening + held + closing))
+            placed.append((role, text))
+            held = ""
+    return [*placed, ("user", opening + held + closing)] if held else placed
 
 
 def _turn(prompt_format: PromptFormat, message: Message) -> str:

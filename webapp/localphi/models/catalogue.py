@@ -146,9 +146,10 @@ def _family(entry: Mapping[str, Any]) -> PromptFormat:
         roles={role: _pair(pair) for role, pair in entry["roles"].items()},
         generation=entry["generation"],
         end=tuple(entry["end"]),
-        control=(),
+        control=tuple(entry.get("control", ())),
         tools=_pair(entry["tools"]) if "tools" in entry else None,
         tool_call=_pair(entry["tool_call"]) if "tool_call" in entry else None,
+        system_in_user=entry.get("system_in_user", False),
     )
 
 

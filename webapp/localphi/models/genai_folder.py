@@ -14,8 +14,8 @@ from localphi.models.manifest import PromptFormat
 
 CONFIG, TOKENIZER, TOKENIZER_CONFIG = "genai_config.json", "tokenizer.json", "tokenizer_config.json"
 _TURNS = ("system", "user", "assistant")
-_CONTROL_TOKEN = re.compile(r"<\|[^|]+\|>")
-_WEIGHTS = (".onnx", ".onnx.data", ".onnx_data")
+_CONTROL_TOKEN = re.compile(r"<\|[^|]+\|>|</?[a-z_]+>")
+_WEIGHTS = re.compile(r".*\.onnx([._]data([._]\d+)?)?", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def prompt_format_of(folder: Path, family: PromptFormat) -> PromptFormat:
         family,
         prefix=_first_token(folder),
         roles={role: pair for role, pair in family.roles.items() if role in _TURNS or has_tools},
-        control=tuple(added),
+        control=tuple(dict.fromkeys((*added, *family.control))),
         tools=family.tools if has_tools else None,
         tool_call=family.tool_call if has_tools else None,
     )
@@ -78,7 +78,7 @@ def prompt_format_of(folder: Path, family: PromptFormat) -> PromptFormat:
 
 def is_weights(name: str) -> bool:
     """Whether a file is a graph or its weights, and so belongs to what a device has to hold in memory."""
-    return name.endswith(_WEIGHTS)
+    return _WEIGHTS.fullmatch(name) is not None
 
 
 def _added_tokens(folder: Path) -> list[str]:

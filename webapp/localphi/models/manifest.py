@@ -11,7 +11,8 @@
   "files":         {name: {"size", "sha256", "chunks": [sha256 of each piece]}},
   "variants":      {device: {"files": [names], "memory": {"weights_bytes", "kv_bytes_per_token"},
                              "canary": {"prompt": [ids], "expected": [greedy ids]} or null,
-                             "paged": {"graph", "block_tokens", "max_sequence_tokens"}, where there is one}}
+                             "paged": {"graph", "block_tokens", "max_sequence_tokens"}, where there is one,
+                             "context_length": where the device's is shorter than the model's}}
 }
 
 The server reads `server-cpu` or `server-cuda`, the page `wasm` and `webgpu-*`; variants may share files.
@@ -46,6 +47,7 @@ class PromptFormat:
 
     end: tokens that end the answer. control: every added token of the tokenizer, neutralised in message text.
     tools, tool_call: around the list of tools and a list of calls; None for a model without such tokens.
+    system_in_user: a system turn has no place of its own, but stands at the beginning of the next user turn.
     """
 
     prefix: str
@@ -55,6 +57,7 @@ class PromptFormat:
     control: tuple[str, ...]
     tools: tuple[str, str] | None = None
     tool_call: tuple[str, str] | None = None
+    system_in_user: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ class Variant:
     kv_bytes_per_token: int
     canary: Canary | None
     paged: PagedGraph | None = None
+    context_length: int | None = None
 
 
 @dataclass(frozen=True)
@@ -205,6 +209,7 @@ def _to_json(manifest: Manifest) -> dict[str, Any]:
             },
             "canary": asdict(variant.canary) if variant.canary else None,
             **({"paged": asdict(variant.paged)} if variant.paged else {}),
+            **({"context_length": variant.context_length} if variant.context_length else {}),
         }
         for device, variant in manifest.variants.items()
     }
@@ -226,7 +231,7 @@ def _from_json(document: Mapping[str, Any]) -> Manifest:
         context_length=_count(document, "context_length", least=1),
         sampling=_sampling(document["sampling"]),
         system_prompt=_text_or_null(document["system_prompt"], "system_prompt"),
-        prompt_format=_prompt_format(document["prompt_format"]),
+        prompt_format=parse_prompt_format(document["prompt_format"]),
         files=files,
         variants={device: _variant(entry, files) for device, entry in document["variants"].items()},
         chunk_bytes=_count(document, "chunk_bytes", least=1),
@@ -283,6 +288,7 @@ def _variant(entry: Mapping[str, Any], files: Mapping[str, FileEntry]) -> Varian
         kv_bytes_per_token=_count(entry["memory"], "kv_bytes_per_token", least=1),
         canary=_canary(entry["canary"]),
         paged=_paged(entry),
+        context_length=_count(entry, "context_length", least=1) if "context_length" in entry else None,
     )
 
 
@@ -304,7 +310,8 @@ def _paged(variant: Mapping[str, Any]) -> PagedGraph | None:
     )
 
 
-def _prompt_format(entry: Mapping[str, Any]) -> PromptFormat:
+def parse_prompt_format(entry: Mapping[str, Any]) -> PromptFormat:
+    """The prompt format of a manifest. Raises KeyError, TypeError or ValueError, naming the field."""
     if missing := {"system", "user", "assistant"} - set(entry["roles"]):
         raise ValueError(f"prompt_format has no role {', '.join(sorted(missing))}")
     if "" in entry["control"]:
@@ -317,6 +324,7 @@ def _prompt_format(entry: Mapping[str, Any]) -> PromptFormat:
         control=tuple(entry["control"]),
         tools=_pair(entry["tools"]) if entry.get("tools") else None,
         tool_call=_pair(entry["tool_call"]) if entry.get("tool_call") else None,
+        system_in_user=entry.get("system_in_user", False) is True,
     )
 
 
