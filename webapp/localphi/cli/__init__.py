@@ -9,6 +9,7 @@ import click
 
 from localphi import __version__
 from localphi.cli.agent import agent
+from localphi.cli.bench import bench
 from localphi.cli.chat import chat
 from localphi.cli.doctor import doctor
 from localphi.cli.evaluate import evaluate
@@ -46,5 +47,5 @@ def main() -> None:
             stream.reconfigure(errors="replace")
 
 
-for _command in (serve, chat, agent, models, quantize_model, evaluate, doctor):
+for _command in (serve, chat, agent, models, quantize_model, evaluate, bench, doctor):
     main.add_command(_command)

@@ -88,9 +88,9 @@ class GeneratorBackend:
         answer = RunningAnswer(
             ids,
             request=request,
-            setup=_setup(grammar, sampling),
+            setup=_setup(grammar, sampling, request.ignore_end),
             reader=self._reader(request),
-            end_ids=self._tokenizer.end_ids,
+            end_ids=() if request.ignore_end else self._tokenizer.end_ids,
             token_bytes=self._tokenizer.token_bytes,
             max_tokens=min(request.max_tokens or room, room),
         )
@@ -119,6 +119,8 @@ class GeneratorBackend:
 
     def _grammar(self, request: ChatRequest) -> str | None:
         """The grammar of the answer, compiled once already, so that a bad one fails now."""
+        if request.ignore_end and (request.answer_format or may_call(request)):
+            raise UnsupportedParameter("ignore_eos", "Leave it out where calls or JSON end the answer.")
         control = (*self._manifest.prompt_format.control, *(self._manifest.prompt_format.tool_call or ()))
         grammar = grammar_for(request, self._markers, control, self._tokenizer.end_ids)
         if grammar and request.sampling.min_p > 0 and request.sampling.temperature > 0:
@@ -138,6 +140,8 @@ class GeneratorBackend:
             options |= {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k}
             if sampling.seed is not None:
                 options["random_seed"] = sampling.seed
+        if setup.endless:
+            options["min_length"] = size
         params = og.GeneratorParams(self._model)
         params.set_search_options(**options)
         if setup.grammar:
@@ -191,10 +195,10 @@ class GeneratorBackend:
         return self._texts.reply(question)
 
 
-def _setup(grammar: str | None, sampling: Sampling) -> Setup:
+def _setup(grammar: str | None, sampling: Sampling, ignore_end: bool) -> Setup:
     """As little as GenAI must know, so that many requests can share a cache."""
     if grammar is None or sampling.temperature == 0:
-        return Setup(grammar)
+        return Setup(grammar, endless=ignore_end)
     return Setup(grammar, Sampling(sampling.temperature, sampling.top_p, sampling.top_k, sampling.seed))
 
 

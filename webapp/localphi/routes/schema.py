@@ -88,6 +88,7 @@ class ChatCompletionBody(_CompletionBody):
             parallel_tool_calls=boolean(self.fields, "parallel_tool_calls", default=True),
             answer_format=parse_answer_format(self.fields),
             top_logprobs=_top_logprobs(self.fields),
+            ignore_end=boolean(self.fields, "ignore_eos"),
         )
 
 
@@ -100,6 +101,7 @@ class TextCompletionBody(_CompletionBody):
             sampling=_sampling(self.fields, manifest),
             max_tokens=_max_tokens(self.fields, manifest.context_length) or TEXT_MAX_TOKENS,
             stop=_stop(self.fields),
+            ignore_end=boolean(self.fields, "ignore_eos"),
         )
 
 
