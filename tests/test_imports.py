@@ -38,6 +38,8 @@ ONLY_IN = {
     "torch": {"toolchain"},
     "transformers": {"toolchain"},
     "onnx": {"toolchain"},
+    "openvino": {"engine", "toolchain"},
+    "openvino_genai": {"engine"},
     "multiprocessing": {"engine"},
     "socket": {"server"},
     "requests": set(),

@@ -7,6 +7,7 @@ LOCALPHI_THREADS   threads the runtime computes with (default: every core this p
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,8 @@ import platformdirs
 
 DEMO_MODEL = "localphi-demo"
 MAX_THREADS = 256
-BackendName = Literal["generator", "echo"]
+BackendName = Literal["generator", "openvino", "echo"]
+BACKENDS: tuple[BackendName, ...] = ("generator", "openvino")  # those with a model
 
 
 def available_threads() -> int:
@@ -27,14 +29,18 @@ def available_threads() -> int:
 
 
 def disable_telemetry() -> None:
-    """Keep onnxruntime and huggingface_hub from reporting home. Call before they are imported.
+    """Keep onnxruntime, OpenVINO and huggingface_hub from reporting home. Call before they are imported.
 
     Symptom otherwise: the official wheels create `deviceid` and an event database in the user's cache
     folder on import and start an upload thread (onnxruntime 1.31, onnxruntime-genai 0.18);
-    huggingface_hub 2.4 tells the hub what else is installed, and asks it which programs to look for.
+    huggingface_hub 2.4 tells the hub what else is installed, and asks it which programs to look for;
+    openvino 2026.4 writes a client id into the user's home on import, and its converters send it off. It has
+    no variable against that, but a stub that it takes where its telemetry package cannot be imported.
     """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    if "openvino_telemetry" not in sys.modules:
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # an import of it fails
 
 
 def program_folders() -> list[Path]:

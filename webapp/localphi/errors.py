@@ -15,6 +15,7 @@
     │   └── PullBusy                another process is pulling this model
     ├── ToolchainMissing          a library of an extra is not installed; names the extra
     ├── CannotQuantize            the model, or what is asked for it, does not fit; nothing was written
+    ├── CannotConvert             the graph has what the other runtime's form of it cannot say
     ├── BenchFailed               what is measured did not start, refused, or broke off
     ├── EngineBusy                the queue is full; `retry_after_s` says when to come back
     ├── EngineFailed              the runtime refused or broke while working on this request
@@ -152,6 +153,10 @@ class ToolchainMissing(LocalphiError):
 
 
 class CannotQuantize(LocalphiError):
+    """args: message."""
+
+
+class CannotConvert(LocalphiError):
     """args: message."""
 
 

@@ -11,6 +11,7 @@ from localphi import __version__
 from localphi.cli.agent import agent
 from localphi.cli.bench import bench
 from localphi.cli.chat import chat
+from localphi.cli.convert import convert
 from localphi.cli.doctor import doctor
 from localphi.cli.evaluate import evaluate
 from localphi.cli.models import models
@@ -47,5 +48,5 @@ def main() -> None:
             stream.reconfigure(errors="replace")
 
 
-for _command in (serve, chat, agent, models, quantize_model, evaluate, bench, doctor):
+for _command in (serve, chat, agent, models, quantize_model, convert, evaluate, bench, doctor):
     main.add_command(_command)

@@ -7,7 +7,7 @@ import webbrowser
 
 import click
 
-from localphi.cli.options import model_option, settings_from
+from localphi.cli.options import backend_option, model_option, settings_from
 from localphi.config import MAX_THREADS
 
 
@@ -22,14 +22,21 @@ from localphi.config import MAX_THREADS
     type=click.IntRange(1, MAX_THREADS),
     help="Threads the model computes with. [default: every core]",
 )
+@backend_option
 @click.option("--open", "open_page", is_flag=True, help="Open the page in the browser.")
 def serve(
-    host: str | None, port: int | None, model: str | None, threads: int | None, open_page: bool
+    *,
+    host: str | None,
+    port: int | None,
+    model: str | None,
+    threads: int | None,
+    backend: str | None,
+    open_page: bool,
 ) -> None:
     """Serve the page and the OpenAI-compatible API on this machine."""
     from localphi.server import serve as run
 
-    settings = settings_from(host=host, port=port, model=model, threads=threads)
+    settings = settings_from(host=host, port=port, model=model, threads=threads, backend=backend)
 
     def ready(url: str) -> None:
         click.echo(f"localphi serves {settings.model}")

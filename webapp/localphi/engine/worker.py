@@ -56,17 +56,24 @@ def load_backend(spec: WorkerSpec) -> Backend:
 
         return EchoBackend()
 
-    from localphi.engine.generator import GeneratorBackend
-    from localphi.models.manifest import load_manifest
+    from localphi.models.manifest import OPENVINO_DEVICE, load_manifest
     from localphi.models.store import ModelFolder, find_damage
 
     folder = ModelFolder(spec.folder, load_manifest(spec.folder), spec.bundled)
-    variant = folder.manifest.server_variant
-    if variant is None:
+    use_openvino = spec.backend == "openvino"
+    manifest = folder.manifest
+    variant = manifest.variants.get(OPENVINO_DEVICE) if use_openvino else manifest.server_variant
+    if variant is None and not use_openvino:
         raise EngineFailed(f"The model '{spec.model}' has no files for the server, only for the browser.")
-    if damage := find_damage(folder, variant.files):
+    if variant is not None and (damage := find_damage(folder, variant.files)):
         raise damage[0]
-    return GeneratorBackend(spec.folder, folder.manifest, spec.threads, spec.max_active, spec.kv_budget_bytes)
+    if use_openvino:
+        from localphi.engine.openvino import OpenvinoBackend
+
+        return OpenvinoBackend(spec.folder, manifest, spec.threads, spec.max_active, spec.kv_budget_bytes)
+    from localphi.engine.generator import GeneratorBackend
+
+    return GeneratorBackend(spec.folder, manifest, spec.threads, spec.max_active, spec.kv_budget_bytes)
 
 
 def _serve(pipe: Connection, backend: Backend) -> None:

@@ -13,7 +13,8 @@
                              "canary": {"prompt": [ids], "expected": [greedy ids]} or null}}
 }
 
-The server reads `server-cpu` or `server-cuda`, the page `wasm` and `webgpu-*`; variants may share files.
+The server reads `server-cpu` or `server-cuda`, its OpenVINO backend `server-openvino`, the page `wasm` and
+`webgpu-*`; variants may share files.
 A model made elsewhere comes without a canary: who made it did not say what it should answer.
 """
 
@@ -33,7 +34,8 @@ from localphi.errors import ModelFolderInvalid
 MANIFEST_NAME = "localphi.json"
 SCHEMA = 1
 SERVER_DEVICES = ("server-cpu", "server-cuda")
-DEVICES = (*SERVER_DEVICES, "webgpu-f16", "webgpu-f32", "wasm", "webnn")
+OPENVINO_DEVICE = "server-openvino"
+DEVICES = (*SERVER_DEVICES, OPENVINO_DEVICE, "webgpu-f16", "webgpu-f32", "wasm", "webnn")
 CHUNK_BYTES = 8 * 1024 * 1024
 _MODEL_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,95}")
 _READ_BYTES = 1024 * 1024
