@@ -18,7 +18,7 @@ from localphi.toolchain.bench.answers import Timed, Together
 from localphi.toolchain.bench.measure import measure, total_work
 from localphi.toolchain.bench.plan import IDS, PHI3_POST, Lengths, Plan, Prompts, Streams
 from localphi.toolchain.bench.report import Spread
-from localphi.toolchain.bench.targets import DoesNotFit, HttpTarget, served
+from localphi.toolchain.bench.targets import DoesNotFit, HttpTarget, serve_command, started
 from serving import LiveServer
 
 TINY = ("--prompts", "4,8", "--generate", "2,4", "--streams", "1,2", "--rounds", "2", "--threads", "2")
@@ -87,7 +87,8 @@ def test_bad_input_is_told_before_anything_is_measured(arguments: list[str], sai
 
 
 def test_a_model_that_the_server_refuses_is_told_in_the_servers_words(tmp_path: Path) -> None:
-    with pytest.raises(BenchFailed, match=r"did not start: .*There is no model"), served(str(tmp_path / "x")):
+    command = serve_command(str(tmp_path / "nothing"))
+    with pytest.raises(BenchFailed, match=r"did not start: .*There is no model"), started(command, "x"):
         pass
 
 

@@ -15,7 +15,7 @@ from localphi.cli.options import backend_option, settings_from
 from localphi.config import MAX_THREADS, Settings
 from localphi.models.store import ModelFolder, ModelStore
 from localphi.toolchain.bench.plan import PARTS, PHI3_POST, QUICK, Part, Plan
-from localphi.toolchain.bench.targets import EngineTarget, HttpTarget, Target
+from localphi.toolchain.bench.targets import EngineTarget, HttpTarget, Target, serve_command, started
 
 _MOST_TOKENS = 131_072
 _MOST_STREAMS = 64
@@ -173,10 +173,9 @@ def _names(folders: Sequence[ModelFolder]) -> list[str]:
 
 
 def _serve(stack: ExitStack, name: str, folder: ModelFolder, settings: Settings) -> Target:
-    from localphi.toolchain.bench.targets import served
-
     options = ["--threads", str(settings.threads), "--backend", settings.backend]
-    return HttpTarget(name, stack.enter_context(served(str(folder.path), options)))
+    command = serve_command(str(folder.path), options)
+    return HttpTarget(name, stack.enter_context(started(command, name)))
 
 
 def _engine(stack: ExitStack, name: str, folder: ModelFolder, settings: Settings) -> Target:

@@ -144,15 +144,20 @@ def _read_events(asked: float, response: http.client.HTTPResponse) -> Timed:
     return Timed(asked, tuple(pieces), ended, len(pieces) if tokens is None else tokens)
 
 
-@contextmanager
-def served(model: str, options: Sequence[str] = ()) -> Iterator[str]:
-    """Start `localphi serve` for a model in a process of its own; gives its address, ends it afterwards.
+def serve_command(model: str, options: Sequence[str] = ()) -> list[str]:
+    """`localphi serve` for a model, on a free port, with further options."""
+    start = [sys.executable, "-c", "from localphi.cli import main; main()", "serve", "--port", "0"]
+    return [*start, "--model", model, *options]
 
-    options: further ones of the command. Raises BenchFailed with what it said when it does not start.
+
+@contextmanager
+def started(command: Sequence[str], name: str) -> Iterator[str]:
+    """Start a server in a process of its own; gives its address, ends it afterwards.
+
+    The address is what it prints behind the word "page". Raises BenchFailed with what it said instead.
     """
-    command = [sys.executable, "-c", "from localphi.cli import main; main()", "serve", "--port", "0"]
     process = subprocess.Popen(
-        [*command, "--model", model, *options],
+        command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -162,7 +167,7 @@ def served(model: str, options: Sequence[str] = ()) -> Iterator[str]:
     )
     assert process.stdout is not None
     try:
-        url = _address(model, process.stdout)
+        url = _address(name, process.stdout)
         threading.Thread(target=_drain, args=(process.stdout,), daemon=True).start()
         yield url
     finally:
@@ -174,16 +179,14 @@ def served(model: str, options: Sequence[str] = ()) -> Iterator[str]:
             process.wait()
 
 
-def _address(model: str, output: IO[str]) -> str:
+def _address(name: str, output: IO[str]) -> str:
     said: deque[str] = deque(maxlen=8)
     for line in output:
         said.append(line.strip())
         if found := re.search(r"page\s+(http://\S+)", line):
             return found.group(1)
     output.close()
-    raise BenchFailed(
-        f"`localphi serve --model {model}` did not start: {' '.join(said) or 'it said nothing'}"
-    )
+    raise BenchFailed(f"The server of {name} did not start: {' '.join(said) or 'it said nothing'}")
 
 
 def _drain(output: IO[str]) -> None:
