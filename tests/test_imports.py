@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "config": set(),
     "models": VALUES,
     "engine": VALUES | {"models"},
-    "doctor": VALUES | {"models"},
+    "doctor": VALUES | {"models", "engine"},  # what can be computed with
     "security": set(),
     "routes": VALUES | {"models", "engine", "security"},
     "__init__": {"config", "routes"},

@@ -29,7 +29,8 @@ def _run(*arguments: str, text: str | None = None) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["serve"], ["chat"], ["models"], ["models", "repair"], ["models", "pull"], ["doctor"]]
+    "command",
+    [[], ["serve"], ["chat"], ["models"], ["models", "repair"], ["models", "pull"], ["doctor"], ["bench"]],
 )
 def test_help_is_there_for_every_command(command: list[str]) -> None:
     code, output = _run(*command, "--help")

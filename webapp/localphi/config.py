@@ -11,13 +11,15 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import platformdirs
 
 DEMO_MODEL = "localphi-demo"
 MAX_THREADS = 256
 BackendName = Literal["generator", "openvino", "echo"]
+ProviderName = Literal["cpu", "cuda", "dml", "webgpu", "openvino"]
+PROVIDERS: tuple[ProviderName, ...] = get_args(ProviderName)
 BACKENDS: tuple[BackendName, ...] = ("generator", "openvino")  # those with a model
 
 
@@ -66,6 +68,7 @@ class Settings:
     """Everything the server needs to know, passed in and never looked up again.
 
     model: id in the store, or path of a model folder; answers requests that name no model.
+    provider: what ONNX Runtime computes with; None is what the model's own configuration names.
     max_requests: requests the server may hold, running and waiting; more are answered 429.
     max_active: requests a model works on at the same time.
     kv_budget_bytes: memory that the KV caches of one model may take together, those of answers at work and
@@ -77,6 +80,7 @@ class Settings:
     port: int = 8000
     model: str = DEMO_MODEL
     backend: BackendName = "generator"
+    provider: ProviderName | None = None
     threads: int = field(default_factory=available_threads)
     max_requests: int = 32
     max_active: int = 4

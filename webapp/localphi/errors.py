@@ -15,6 +15,7 @@
     │   └── PullBusy                another process is pulling this model
     ├── ToolchainMissing          a library of an extra is not installed; names the extra
     ├── CannotQuantize            the model, or what is asked for it, does not fit; nothing was written
+    ├── ProviderMissing           the installed runtime cannot compute with that; says what to install
     ├── CannotConvert             the graph has what the other runtime's form of it cannot say
     ├── BenchFailed               what is measured did not start, refused, or broke off
     ├── EngineBusy                the queue is full; `retry_after_s` says when to come back
@@ -154,6 +155,18 @@ class ToolchainMissing(LocalphiError):
 
 class CannotQuantize(LocalphiError):
     """args: message."""
+
+
+class ProviderMissing(LocalphiError):
+    """args: provider asked for, those that are there, what to do (a sentence)."""
+
+    def __init__(self, provider: str, available: tuple[str, ...], advice: str) -> None:
+        super().__init__(provider, available, advice)
+
+    @property
+    def message(self) -> str:
+        provider, available, advice = self.args
+        return f"The provider '{provider}' is not installed, only {', '.join(available)}. {advice}"
 
 
 class CannotConvert(LocalphiError):

@@ -1,8 +1,8 @@
 """The weights of a localphi model as a GGUF file, for llama.cpp: the same integers with the same scales.
 
-A MatMulNBits of 4 bits without zero points, in blocks of a multiple of 32, is what GGUF calls Q4_0, and one of
-8 bits Q8_0; only the scales are rounded from float32 to float16. Norms stay float32, embeddings become float16.
-The vocabulary is made up, one word a token: the bench asks with ids, and any text will do for an answer.
+A MatMulNBits of 4 bits without zero points, in blocks of a multiple of 32, is what GGUF calls Q4_0, and one
+of 8 bits Q8_0; only the scales are rounded from float32 to float16. Norms stay float32, embeddings become
+float16. The vocabulary is made up, one word a token: the bench asks with ids, and any text will do.
 
     pip install gguf==0.19.0 onnx
     python tests/bench/peers/gguf_of.py MODEL_FOLDER out.gguf
@@ -30,8 +30,8 @@ FIRST_WORD = 259  # behind three control tokens and the bytes
 
 def q4_0(packed: Array, scales: Array, n: int) -> Array:
     """(N, bytes) of GGUF blocks: a float16 scale, then element i and i + 16 in byte i."""
-    values = np.asarray(packed, np.uint8).reshape(n, -1)
-    values = np.stack([values & 0x0F, values >> 4], axis=-1).reshape(n, -1, BLOCK)  # (N, blocks, 32)
+    pairs = np.asarray(packed, np.uint8).reshape(n, -1)
+    values = np.stack([pairs & 0x0F, pairs >> 4], axis=-1).reshape(n, -1, BLOCK)  # (N, blocks, 32)
     halves = values[..., : BLOCK // 2] | (values[..., BLOCK // 2 :] << 4)
     return _with_scales(halves, scales, n)
 

@@ -11,7 +11,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from localphi.cli.options import backend_option, settings_from
+from localphi.cli.options import backend_option, provider_option, settings_from
 from localphi.config import MAX_THREADS, Settings
 from localphi.models.store import ModelFolder, ModelStore
 from localphi.toolchain.bench.plan import PARTS, PHI3_POST, QUICK, Part, Plan
@@ -66,6 +66,7 @@ def _numbers(most: int) -> Callable[[click.Context, click.Parameter, str | None]
     "--threads", type=click.IntRange(1, MAX_THREADS), help="Threads to compute with. [default: every core]"
 )
 @backend_option
+@provider_option
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON instead of the tables.")
 @click.option(
     "--plot",
@@ -88,6 +89,7 @@ def bench(
     key: str | None,
     threads: int | None,
     backend: str | None,
+    provider: str | None,
     as_json: bool,
     picture: Path | None,
 ) -> None:
@@ -113,7 +115,7 @@ def bench(
     if picture is not None:
         _check_picture(picture)
     servers = [_server(text, url_model, key) for text in urls]
-    settings = settings_from(threads=threads, backend=backend)
+    settings = settings_from(threads=threads, backend=backend, provider=provider)
     store = ModelStore(settings.home)
     named = models or (() if servers else (settings.model,))
     folders = [store.pin(model).default() for model in named]
@@ -174,6 +176,8 @@ def _names(folders: Sequence[ModelFolder]) -> list[str]:
 
 def _serve(stack: ExitStack, name: str, folder: ModelFolder, settings: Settings) -> Target:
     options = ["--threads", str(settings.threads), "--backend", settings.backend]
+    if settings.provider is not None:
+        options += ["--provider", settings.provider]
     command = serve_command(str(folder.path), options)
     return HttpTarget(name, stack.enter_context(started(command, name)))
 

@@ -7,7 +7,7 @@ import webbrowser
 
 import click
 
-from localphi.cli.options import backend_option, model_option, settings_from
+from localphi.cli.options import backend_option, model_option, provider_option, settings_from
 from localphi.config import MAX_THREADS
 
 
@@ -23,6 +23,7 @@ from localphi.config import MAX_THREADS
     help="Threads the model computes with. [default: every core]",
 )
 @backend_option
+@provider_option
 @click.option("--open", "open_page", is_flag=True, help="Open the page in the browser.")
 def serve(
     *,
@@ -31,12 +32,15 @@ def serve(
     model: str | None,
     threads: int | None,
     backend: str | None,
+    provider: str | None,
     open_page: bool,
 ) -> None:
     """Serve the page and the OpenAI-compatible API on this machine."""
     from localphi.server import serve as run
 
-    settings = settings_from(host=host, port=port, model=model, threads=threads, backend=backend)
+    settings = settings_from(
+        host=host, port=port, model=model, threads=threads, backend=backend, provider=provider
+    )
 
     def ready(url: str) -> None:
         click.echo(f"localphi serves {settings.model}")

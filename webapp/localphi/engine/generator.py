@@ -16,6 +16,7 @@ from typing import Any
 import onnxruntime_genai as og
 
 from localphi.chat import ChatRequest, Finished, Sampling
+from localphi.config import ProviderName
 from localphi.engine.answer import RunningAnswer
 from localphi.engine.base import Admitted, Event, Failed, Question, Reply
 from localphi.engine.calls import (
@@ -29,6 +30,7 @@ from localphi.engine.calls import (
 )
 from localphi.engine.grammar import check_grammar, grammar_for, may_call
 from localphi.engine.kvcache import KvCaches, Setup
+from localphi.engine.providers import genai_name
 from localphi.engine.texts import Texts
 from localphi.engine.tokenizer import PhiTokenizer
 from localphi.errors import ContextLengthExceeded, EngineFailed, InvalidRequest, UnsupportedParameter
@@ -42,12 +44,23 @@ class GeneratorBackend:
     """Serves `max_active` answers at a time, the others wait in order.
 
     kv_budget_bytes: what the KV caches of all answers, at work and kept, may take. Bounds the context, too.
+    provider: None for what the folder's configuration names.
     """
 
     def __init__(
-        self, folder: Path, manifest: Manifest, threads: int, max_active: int, kv_budget_bytes: int
+        self,
+        folder: Path,
+        manifest: Manifest,
+        threads: int,
+        max_active: int,
+        kv_budget_bytes: int,
+        *,
+        provider: ProviderName | None = None,
     ) -> None:
         config = og.Config(str(folder))
+        if provider is not None:
+            config.clear_providers()
+            config.append_provider(genai_name(provider))
         options = {"session_options": {"intra_op_num_threads": threads}}
         config.overlay(json.dumps({"model": {"decoder": options}}))
         self._model = og.Model(config)

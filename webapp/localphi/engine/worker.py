@@ -56,6 +56,10 @@ def load_backend(spec: WorkerSpec) -> Backend:
 
         return EchoBackend()
 
+    if spec.provider is not None:
+        from localphi.engine.providers import check_provider
+
+        check_provider(spec.provider)
     from localphi.models.manifest import OPENVINO_DEVICE, load_manifest
     from localphi.models.store import ModelFolder, find_damage
 
@@ -73,7 +77,8 @@ def load_backend(spec: WorkerSpec) -> Backend:
         return OpenvinoBackend(spec.folder, manifest, spec.threads, spec.max_active, spec.kv_budget_bytes)
     from localphi.engine.generator import GeneratorBackend
 
-    return GeneratorBackend(spec.folder, manifest, spec.threads, spec.max_active, spec.kv_budget_bytes)
+    limits = (spec.threads, spec.max_active, spec.kv_budget_bytes)
+    return GeneratorBackend(spec.folder, manifest, *limits, provider=spec.provider)
 
 
 def _serve(pipe: Connection, backend: Backend) -> None:
