@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -77,6 +78,9 @@ def main() -> None:
         bench = [sys.executable, "-c", "from localphi.cli import main; main()", "bench", str(options.folder)]
         for url in urls:
             bench += ["--url", url]
+        peers = [word for peer in options.peer for word in ("--peer", peer)]
+        typed = ["python", "tests/bench/bench_peers.py", options.folder.name, *peers, *rest]
+        bench += ["--command", shlex.join(typed)]
         done = subprocess.run([*bench, "--threads", str(options.threads), *rest], check=False)
     raise SystemExit(done.returncode)
 

@@ -54,9 +54,16 @@ def test_the_demo_is_measured_in_every_part_as_one_line_of_json(tmp_path: Path) 
     assert "<svg" in picture.read_text(encoding="utf-8")
 
 
-def test_a_running_server_is_measured_by_its_address_and_nothing_is_started(live_server: LiveServer) -> None:
+def test_a_running_server_is_measured_by_its_address_and_nothing_is_started(
+    live_server: LiveServer, tmp_path: Path
+) -> None:
     """The echo backend says the prompt again, so an answer may be shorter than was wanted; that is told."""
-    table = _bench(*TINY, "--only", "lengths", "--prompts", "3,4000", "--url", f"echo={live_server.url}")
+    page = tmp_path / "speed.md"
+    page.write_text("# Speed\n", encoding="utf-8")
+    url = ("--url", f"echo={live_server.url}")
+    table = _bench(*TINY, "--only", "lengths", "--prompts", "3,4000", *url, "--report", str(page))
+    assert page.read_text(encoding="utf-8").startswith("# Speed\n\n## 20")
+    assert table.strip() in page.read_text(encoding="utf-8")
     assert "echo: one answer" in table
     assert "ended after 3 tokens" in table
     assert "longer than the context" in table
@@ -77,6 +84,7 @@ def test_a_server_that_is_not_there_is_named() -> None:
         (["--url", "ftp://x"], "does not begin with http://"),
         (["--plot", "bench.jpg"], "must end in .png or .svg"),
         (["--plot", "nowhere/bench.png"], "There is no folder nowhere"),
+        (["--report", "nowhere/speed.md"], "There is no folder nowhere"),
         (["no-such-model"], "There is no model 'no-such-model'"),
     ],
 )

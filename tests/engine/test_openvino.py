@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -194,6 +197,19 @@ def test_a_prompt_beyond_the_context_is_told_with_both_numbers(backend: Backend)
 def test_a_model_without_an_ir_says_how_to_make_it() -> None:
     with pytest.raises(EngineFailed, match=r"no files for OpenVINO.*localphi convert"):
         OpenvinoBackend(DEMO, load_manifest(DEMO), 2, 4, 2**28)
+
+
+def test_importing_openvino_writes_no_client_id(tmp_path: Path) -> None:
+    """Left alone, it writes one into the home folder at once, and has a thread for sending things off."""
+    code = (
+        "import sys; from localphi.config import disable_telemetry; disable_telemetry()\n"
+        "import openvino, openvino_genai, threading\n"
+        "assert threading.active_count() == 1\n"
+        "assert not sys.modules['openvino_telemetry']"
+    )
+    environment = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=120)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_can_be_converted_again(folder: Path, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -74,6 +76,13 @@ def _numbers(most: int) -> Callable[[click.Context, click.Parameter, str | None]
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
     help="Draw what was measured into this .png or .svg.",
 )
+@click.option(
+    "--report",
+    "page",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Add the tables, and the command that made them, to this Markdown page.",
+)
+@click.option("--command", hidden=True, help="What to write down as the command.")
 def bench(
     *,
     models: tuple[str, ...],
@@ -92,6 +101,8 @@ def bench(
     provider: str | None,
     as_json: bool,
     picture: Path | None,
+    page: Path | None,
+    command: str | None,
 ) -> None:
     """Measure how fast models answer: first token, tokens per second, many answers at the same time.
 
@@ -114,6 +125,8 @@ def bench(
     )
     if picture is not None:
         _check_picture(picture)
+    if page is not None and not page.parent.is_dir():
+        raise click.BadParameter(f"There is no folder {page.parent}.", param_hint="--report")
     servers = [_server(text, url_model, key) for text in urls]
     settings = settings_from(threads=threads, backend=backend, provider=provider)
     store = ModelStore(settings.home)
@@ -137,18 +150,27 @@ def bench(
             bar.update(done)
 
         measured = measure(targets, plan, told, bare)
-    made = report(measured, plan, machine)
+    made = report(measured, plan, machine, command or _command())
     click.echo(made.as_json() if as_json else made.table())
     if picture is not None:
         from localphi.toolchain.bench.plot import plot
 
         plot(made, picture)
+    if page is not None:
+        with page.open("a", encoding="utf-8") as file:
+            file.write(f"\n{made.markdown()}")
 
 
 def _plan(plan: Plan, only: tuple[Part, ...], **fields: tuple[int, ...] | int | None) -> Plan:
     """The plan with the parts and the fields that were given."""
     given: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
     return replace(plan, parts=tuple(part for part in PARTS if part in (only or plan.parts)), **given)
+
+
+def _command() -> str:
+    """What was typed, folders by their names alone."""
+    words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
+    return shlex.join(["localphi", *words])
 
 
 def _check_picture(path: Path) -> None:

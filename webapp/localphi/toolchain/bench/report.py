@@ -49,8 +49,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
+    """command: what was typed to make it."""
+
     plan: Plan
     machine: Machine
+    command: str
     lengths: list[Row] = field(default_factory=list)
     streams: list[Row] = field(default_factory=list)
     prefix: list[Row] = field(default_factory=list)
@@ -59,8 +62,12 @@ class Report:
     def as_json(self) -> str:
         """One line."""
         rows = {part: [row.as_json() for row in getattr(self, part)] for part in self.plan.parts}
-        document = {"bench": "localphi", "figures": "[median, least, most]", **asdict(self.machine)}
-        return json.dumps({**document, "rounds": self.plan.rounds, **rows})
+        head = {"bench": "localphi", "command": self.command, "figures": "[median, least, most]"}
+        return json.dumps({**head, **asdict(self.machine), "rounds": self.plan.rounds, **rows})
+
+    def markdown(self) -> str:
+        """A section of a page: the command, and the tables as they stand on a terminal."""
+        return f"## {self.machine.date[:10]}: `{self.command}`\n\n```\n{self.table()}\n```\n"
 
     def table(self) -> str:
         """All parts, one under the other."""
@@ -68,8 +75,8 @@ class Report:
         return "\n\n".join([*filter(None, parts), self.machine.sentence(self.plan.rounds)])
 
 
-def report(measured: Sequence[Measured], plan: Plan, machine: Machine) -> Report:
-    made = Report(plan, machine)
+def report(measured: Sequence[Measured], plan: Plan, machine: Machine, command: str) -> Report:
+    made = Report(plan, machine, command)
     compared = [(job, job.cell) for job in measured if isinstance(job.cell, Http)]
     for (served, cell), (bare, _) in zip(compared[::2], compared[1::2], strict=True):
         made.http.extend((_http_row(served, cell, bare), _http_row(bare, cell)))
