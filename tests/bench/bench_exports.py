@@ -10,8 +10,8 @@ One model for each choice, all served at once and asked in turn by `localphi ben
 
     python tests/bench/bench_exports.py WORK_FOLDER [--shape phi-3-mini-4k] [--export b128] [bench options]
 
-Models that WORK_FOLDER has are used again; each takes 2.4 to 2.9 GB there and as much memory. Random weights say
-nothing about quality: docs/quantization.md does.
+Models that WORK_FOLDER has are used again; each takes 2.4 to 2.9 GB there and as much memory. Random weights
+say nothing about quality: docs/quantization.md does.
 """
 
 from __future__ import annotations
@@ -47,9 +47,7 @@ def main() -> None:
     )
     parser.add_argument("work", type=Path)
     parser.add_argument("--shape", default="phi-3-mini-4k")
-    parser.add_argument(
-        "--export", choices=list(EXPORTS), action="append", help="one of them; all by default"
-    )
+    parser.add_argument("--export", choices=list(EXPORTS), action="append", help="[default: all]")
     parser.add_argument("--build-only", action="store_true")
     options, rest = parser.parse_known_args()
     names = options.export or list(EXPORTS)

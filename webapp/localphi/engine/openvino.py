@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from localphi.chat import ChatRequest, Chunk, Finished, FinishReason, Sampling, Usage
+from localphi.chat import ChatRequest, Chunk, Finished, FinishReason, RawPrompt, Sampling, Usage
 from localphi.engine.base import Admitted, Event, Failed, Question, Reply
 from localphi.engine.calls import TextReader
 from localphi.engine.stops import StopMatcher
@@ -30,6 +30,7 @@ from localphi.models.manifest import OPENVINO_DEVICE, Manifest
 _BLOCK_TOKENS = 32  # of OpenVINO's KV cache on the CPU
 _STEP_TOKENS = 256  # computed in one step at most, so that a cancel never waits for a long prompt
 _KEPT_CONTEXTS = 4  # beside those of the answers at work: what later turns may find again
+_WARM_UP_TOKENS = 48
 _MAX_SEED = 2**32 - 1
 _ELSEWHERE = "Leave it out, or serve the model without '--backend openvino'."
 
@@ -89,7 +90,7 @@ class OpenvinoBackend:
         self._pipeline = genai.ContinuousBatchingPipeline(folder / "openvino", config, "CPU", properties)
         self._active: dict[int, _Answer] = {}
         self._waiting: deque[tuple[int, _Answer]] = deque()
-        self._dropped: list[_Answer] = []  # stopped by us; the pipeline forgets them at its next step
+        self._warm_up()
 
     @property
     def busy(self) -> bool:
@@ -124,7 +125,6 @@ class OpenvinoBackend:
             self._active.clear()
             self._waiting.clear()
             return [(request_id, failed) for request_id in lost]
-        self._dropped.clear()
         events: list[tuple[int, Event]] = []
         for request_id, answer in list(self._active.items()):
             told = self._read(answer)
@@ -136,7 +136,7 @@ class OpenvinoBackend:
     def cancel(self, request_id: int) -> None:
         self._waiting = deque(item for item in self._waiting if item[0] != request_id)
         if answer := self._active.pop(request_id, None):
-            self._drop(answer)
+            answer.handle.cancel()
 
     def reply(self, question: Question) -> Reply:
         return self._texts.reply(question)
@@ -147,8 +147,8 @@ class OpenvinoBackend:
             request_id, answer = self._waiting[0]
             if answer.blocks + sum(other.blocks for other in self._active.values()) > self._blocks:
                 return
-            ids = self._ov.Tensor(np.array([answer.ids], np.int64))
-            answer.handle = self._pipeline.add_request(request_id, ids, self._config(answer))
+            ids, config = self._tensor(answer.ids), self._config(answer)
+            answer.handle = self._pipeline.add_request(request_id, ids, config)
             self._active[request_id] = answer
             self._waiting.popleft()
 
@@ -183,7 +183,7 @@ class OpenvinoBackend:
         text = answer.stops.push("".join(map(str, answer.reader.push(token))))
         events: list[Event] = [Chunk(text, (token,))]
         if answer.stops.matched:
-            self._drop(answer)
+            answer.handle.cancel()
             return [*events, *self._finish(answer, "stop")]
         if answer.produced == answer.max_tokens:
             return [*events, *self._finish(answer, "length")]
@@ -197,9 +197,24 @@ class OpenvinoBackend:
         end = Finished(reason, Usage(len(answer.ids), answer.produced, last - first))
         return [Chunk(rest, ()), end] if rest else [end]
 
-    def _drop(self, answer: _Answer) -> None:
-        answer.handle.cancel()
-        self._dropped.append(answer)
+    def _warm_up(self) -> None:
+        """Read a prompt and write a token: OpenVINO orders the weights anew at the first of each.
+
+        That takes some 7 s of two cores for Phi-3-mini (2026.4), which the first to ask would wait for.
+        """
+        request = ChatRequest(RawPrompt(tuple([0] * _WARM_UP_TOKENS)), ignore_end=True)
+        reader = TextReader(self._texts.stream(request).decode)
+        answer = _Answer([0] * _WARM_UP_TOKENS, request, 2, reader, StopMatcher(()))
+        if answer.blocks > self._blocks:
+            return
+        handle = self._pipeline.add_request(0, self._tensor(answer.ids), self._config(answer))
+        while self._pipeline.has_non_finished_requests():
+            self._pipeline.step()
+        while handle.can_read():
+            handle.read()
+
+    def _tensor(self, ids: list[int]) -> Any:
+        return self._ov.Tensor(np.array([ids], np.int64))
 
 
 def _libraries() -> tuple[Any, Any]:
