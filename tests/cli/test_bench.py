@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -92,6 +96,29 @@ def test_bad_input_is_told_before_anything_is_measured(arguments: list[str], sai
     done = CliRunner().invoke(main, ["bench", *arguments])
     assert done.exit_code != 0
     assert said in done.output
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM ends a process at once on Windows")
+def test_a_bench_that_is_ended_leaves_no_server_behind(tmp_path: Path) -> None:
+    """It notes the address of its server instead of asking it; nobody is there once the bench is gone."""
+    note = tmp_path / "address"
+    code = (
+        "import sys, time; from pathlib import Path; from localphi.toolchain.bench import targets\n"
+        "def ask(self, prompt, tokens): Path(sys.argv[1]).write_text(self.url); time.sleep(60)\n"
+        "targets.HttpTarget.ask = ask\n"
+        "from localphi.cli import main; main(['bench'])"
+    )
+    bench = subprocess.Popen([sys.executable, "-c", code, str(note)])
+    try:
+        while not note.exists() or not note.read_text():
+            assert bench.poll() is None
+            time.sleep(0.05)
+        bench.terminate()
+        assert bench.wait(60) == 128 + signal.SIGTERM
+    finally:
+        bench.kill()
+    with pytest.raises(BenchFailed, match="does not answer"):
+        HttpTarget("left behind", note.read_text()).ask([300], 1)
 
 
 def test_a_model_that_the_server_refuses_is_told_in_the_servers_words(tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import click
@@ -134,6 +136,7 @@ def bench(
     folders = [store.pin(model).default() for model in named]
     machine = this_machine()
     with ExitStack() as stack:
+        stack.enter_context(_servers_end_with_us())
         targets: list[Target] = []
         bare: dict[str, Target] = {}
         for name, folder in zip(_names(folders), folders, strict=True):
@@ -165,6 +168,20 @@ def _plan(plan: Plan, only: tuple[Part, ...], **fields: tuple[int, ...] | int | 
     """The plan with the parts and the fields that were given."""
     given: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
     return replace(plan, parts=tuple(part for part in PARTS if part in (only or plan.parts)), **given)
+
+
+@contextmanager
+def _servers_end_with_us() -> Iterator[None]:
+    """A SIGTERM unwinds the stack, as Ctrl-C does, so that no server stays behind."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _command() -> str:
