@@ -34,8 +34,8 @@ from localphi.errors import ModelFolderInvalid
 MANIFEST_NAME = "localphi.json"
 SCHEMA = 1
 SERVER_DEVICES = ("server-cpu", "server-cuda")
-OPENVINO_DEVICE = "server-openvino"
-DEVICES = (*SERVER_DEVICES, OPENVINO_DEVICE, "webgpu-f16", "webgpu-f32", "wasm", "webnn")
+OPENVINO_DEVICE = "server-openvino"  # made of another variant by `localphi convert`, never built or pulled
+DEVICES = (*SERVER_DEVICES, "webgpu-f16", "webgpu-f32", "wasm", "webnn")
 CHUNK_BYTES = 8 * 1024 * 1024
 _MODEL_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,95}")
 _READ_BYTES = 1024 * 1024
