@@ -60,5 +60,5 @@ clean:
 
 .venv/.installed-for-tests: .venv/bin/python pyproject.toml hatch_build.py $(PAGE_SOURCES)
 	@echo "localphi: installing with everything the tests need (some minutes the first time: PyTorch, Semantic Kernel)"
-	$(PIP) --editable '.[agents,toolchain,test]'
+	$(PIP) --editable '.[agents,openvino,toolchain,test]'
 	@touch $@ .venv/.installed

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "config": set(),
     "models": VALUES,
     "engine": VALUES | {"models", "logs"},
-    "doctor": VALUES | {"models", "security"},
+    "doctor": VALUES | {"models", "engine", "security"},  # what can be computed with
     "keys": {"errors"},
     "logs": set(),
     "security": VALUES | {"keys"},
@@ -41,6 +41,8 @@ ONLY_IN = {
     "torch": {"toolchain"},
     "transformers": {"toolchain"},
     "onnx": {"toolchain"},
+    "openvino": {"engine", "toolchain"},
+    "openvino_genai": {"engine"},
     "multiprocessing": {"engine"},
     "socket": {"server"},
     "requests": set(),

@@ -43,6 +43,7 @@ def _run(*arguments: str, text: str | None = None) -> tuple[int, str]:
         ["models", "repair"],
         ["models", "pull"],
         ["doctor"],
+        ["bench"],
     ],
 )
 def test_help_is_there_for_every_command(command: list[str]) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from localphi.chat import ChatRequest, Chunk, Finished, Message, Sampling, Tool
+from localphi.chat import ChatRequest, Chunk, Finished, JsonFormat, Message, Sampling, Tool
 from localphi.config import disable_telemetry
 from localphi.engine.answer import PREFILL_CHUNK
-from localphi.errors import ContextLengthExceeded
+from localphi.errors import ContextLengthExceeded, UnsupportedParameter
 from localphi.models.manifest import load_manifest
 from serving import DEMO
 
@@ -74,6 +75,27 @@ def test_a_seed_makes_sampling_repeatable_and_another_changes_it(backend: Genera
 
     assert draw(1) == draw(1)
     assert len({tuple(draw(seed)) for seed in range(4)}) > 1
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.01])
+def test_an_answer_that_ignores_its_end_goes_on_to_max_tokens(
+    backend: GeneratorBackend, temperature: float
+) -> None:
+    asked = replace(QUESTION, max_tokens=200, sampling=Sampling(temperature, seed=1))
+    ((_, ids, end),) = _run(backend, asked)
+    assert (end.reason, len(ids) < 199) == ("stop", True)
+    ((_, longer, end),) = _run(backend, replace(asked, ignore_end=True))
+    assert (end.reason, len(longer)) == ("length", 200)
+    assert longer[: len(ids)] == ids
+    assert _run(backend, asked)[0][1] == ids, "the next answer ends as before"
+
+
+@pytest.mark.parametrize("constrained", [{"answer_format": JsonFormat()}, {"tools": (Tool("f", "", "{}"),)}])
+def test_an_answer_that_a_grammar_ends_cannot_ignore_its_end(
+    backend: GeneratorBackend, constrained: dict[str, Any]
+) -> None:
+    with pytest.raises(UnsupportedParameter, match="'ignore_eos'"):
+        backend.submit(0, replace(QUESTION, ignore_end=True, **constrained))
 
 
 def test_max_tokens_counts_generated_tokens(backend: GeneratorBackend) -> None:

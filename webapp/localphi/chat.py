@@ -99,6 +99,7 @@ class ChatRequest:
 
     top_logprobs: how many of the most likely tokens are told beside the log probability of each token of the
     answer; 0 tells that alone, None nothing.
+    ignore_end: go on to `max_tokens`, whatever the model thinks of it; for measurements.
     guided: a grammar holds the answer to the tools and the format. False leaves both to the model, which then
     only finds them in its prompt; calls are still read where they can be.
     messages: the conversation, or in its place a raw prompt, which has neither tools nor a format.
@@ -116,6 +117,7 @@ class ChatRequest:
     guided: bool = True
     top_logprobs: int | None = None
     tells_progress: bool = False
+    ignore_end: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,20 @@ LOCALPHI_API_KEYS  access keys of the server, `key` or `name:key`, apart by comm
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import platformdirs
 
 DEMO_MODEL = "localphi-demo"
 MAX_THREADS = 256
-BackendName = Literal["auto", "paged", "generator", "echo"]
+BackendName = Literal["auto", "paged", "generator", "openvino", "echo"]
+ProviderName = Literal["cpu", "cuda", "dml", "webgpu", "openvino"]
+PROVIDERS: tuple[ProviderName, ...] = get_args(ProviderName)
+BACKENDS: tuple[BackendName, ...] = ("auto", "paged", "generator", "openvino")  # those with a model
 
 
 def available_threads() -> int:
@@ -28,14 +32,18 @@ def available_threads() -> int:
 
 
 def disable_telemetry() -> None:
-    """Keep onnxruntime and huggingface_hub from reporting home. Call before they are imported.
+    """Keep onnxruntime, OpenVINO and huggingface_hub from reporting home. Call before they are imported.
 
     Symptom otherwise: the official wheels create `deviceid` and an event database in the user's cache
     folder on import and start an upload thread (onnxruntime 1.31, onnxruntime-genai 0.18);
-    huggingface_hub 2.4 tells the hub what else is installed, and asks it which programs to look for.
+    huggingface_hub 2.4 tells the hub what else is installed, and asks it which programs to look for;
+    openvino 2026.4 writes a client id into the user's home on import, and its converters send it off. It has
+    no variable against that, but a stub that it takes where its telemetry package cannot be imported.
     """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    if "openvino_telemetry" not in sys.modules:
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # an import of it fails
 
 
 def forget_secrets() -> None:
@@ -78,6 +86,7 @@ class Settings:
     """Everything the server needs to know, passed in and never looked up again.
 
     model: id in the store, or path of a model folder; answers requests that name no model.
+    provider: what ONNX Runtime computes with; None is what the model's own configuration names.
     max_requests: requests the server may hold, running and waiting; more are answered 429.
     max_active: requests a model works on at the same time.
     kv_budget_bytes: memory that the KV caches of one model may take together, those of answers at work and
@@ -94,6 +103,7 @@ class Settings:
     port: int = 8000
     model: str = DEMO_MODEL
     backend: BackendName = "auto"
+    provider: ProviderName | None = None
     threads: int = field(default_factory=available_threads)
     max_requests: int = 32
     max_active: int = 8

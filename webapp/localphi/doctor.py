@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localphi.config import Settings, available_threads, disable_telemetry, program_folders
+from localphi.engine.providers import GENAI_PACKAGES, available_providers
 from localphi.errors import LocalphiError
 from localphi.models.store import ModelFolder, ModelStore, find_damage
 from localphi.security import key_names
@@ -40,6 +41,7 @@ def examine(settings: Settings) -> list[Finding]:
         Finding("python", True, f"{platform.python_version()} on {platform.platform(terse=True)}"),
         _runtime(),
         _providers(),
+        _openvino(),
         _gpu(),
         _threads(settings),
         _browsers(),
@@ -86,21 +88,34 @@ def _installed(distribution: str) -> bool:
 def _runtime() -> Finding:
     import onnxruntime
 
-    try:
-        genai = importlib.metadata.version("onnxruntime-genai")
-    except importlib.metadata.PackageNotFoundError:
+    genai = [name for name in GENAI_PACKAGES if _installed(name)]
+    if not genai:
         return Finding("runtime", False, "onnxruntime-genai is missing: install localphi again", needed=True)
-    detail = f"onnxruntime {onnxruntime.__version__}, onnxruntime-genai {genai}"
-    return Finding("runtime", True, detail, needed=True)
+    named = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in genai)
+    detail = f"onnxruntime {onnxruntime.__version__}, {named}"
+    if len(genai) > 1:
+        detail += "; they install the same module, so keep one: README, 'Other providers'"
+    return Finding("runtime", len(genai) == 1, detail, needed=True)
 
 
 def _providers() -> Finding:
-    import onnxruntime
+    """Which there are, and how to get one that is not."""
+    available = available_providers()
+    detail = ", ".join(available)
+    if available == ("cpu",):
+        detail += (
+            "; the server computes on the CPU, the page can use a GPU through WebGPU. For the server: "
+            "onnxruntime-genai-cuda (NVIDIA), onnxruntime-genai-directml (Windows), README 'Other providers'"
+        )
+    return Finding("providers", True, detail)
 
-    names = [name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers()]
-    gpu = [name for name in names if name not in ("CPU", "Azure")]
-    hint = "" if gpu else "; the server route runs on the CPU, the page can use the GPU through WebGPU"
-    return Finding("providers", True, ", ".join(names) + hint)
+
+def _openvino() -> Finding:
+    if not _installed("openvino-genai"):
+        return Finding(
+            "openvino", True, "not installed; reads prompts faster on CPUs: pip install 'localphi[openvino]'"
+        )
+    return Finding("openvino", True, f"openvino-genai {importlib.metadata.version('openvino-genai')}")
 
 
 def _gpu(cards: Path = Path("/sys/class/drm")) -> Finding:

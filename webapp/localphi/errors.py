@@ -17,6 +17,9 @@
     ├── CannotBuild               the checkpoint, or what is asked for it, cannot become a model
     ├── CannotQuantize            the model, or what is asked for it, does not fit; nothing was written
     ├── CannotRewrite             a graph has a form that the tool-chain does not know; names the node
+    ├── ProviderMissing           the installed runtime cannot compute with that; says what to install
+    ├── CannotConvert             the graph has what the other runtime's form of it cannot say
+    ├── BenchFailed               what is measured did not start, refused, or broke off
     ├── EngineBusy                the queue is full; `retry_after_s` says when to come back
     ├── EngineFailed              the runtime refused or broke while working on this request
     ├── WorkerDied                the worker process ended while it had this request
@@ -174,6 +177,26 @@ class CannotQuantize(LocalphiError):
 
 
 class CannotRewrite(LocalphiError):
+    """args: message."""
+
+
+class ProviderMissing(LocalphiError):
+    """args: provider asked for, those that are there, what to do (a sentence)."""
+
+    def __init__(self, provider: str, available: tuple[str, ...], advice: str) -> None:
+        super().__init__(provider, available, advice)
+
+    @property
+    def message(self) -> str:
+        provider, available, advice = self.args
+        return f"The provider '{provider}' is not installed, only {', '.join(available)}. {advice}"
+
+
+class CannotConvert(LocalphiError):
+    """args: message."""
+
+
+class BenchFailed(LocalphiError):
     """args: message."""
 
 

@@ -9,8 +9,10 @@ import click
 
 from localphi import __version__
 from localphi.cli.agent import agent
+from localphi.cli.bench import bench
 from localphi.cli.build import build
 from localphi.cli.chat import chat
+from localphi.cli.convert import convert
 from localphi.cli.doctor import doctor
 from localphi.cli.engines import load, ps, stop
 from localphi.cli.evaluate import evaluate
@@ -51,6 +53,6 @@ def main() -> None:
 
 for _command in (
     *(serve, keys, ps, load, stop, chat, agent),
-    *(models, build, quantize_model, evaluate, doctor),
+    *(models, build, quantize_model, convert, evaluate, bench, doctor),
 ):
     main.add_command(_command)

@@ -11,7 +11,7 @@ import click
 
 from localphi.chat import ChatRequest, Chunk, Finished, Message, Sampling
 from localphi.cli.conversing import converse
-from localphi.cli.options import model_option, settings_from
+from localphi.cli.options import backend_option, model_option, provider_option, settings_from
 
 if TYPE_CHECKING:
     from localphi.engine.client import Answer
@@ -30,12 +30,17 @@ _INTERRUPTED = 130  # as shells count a program that Ctrl-C ended
 @click.option(
     "--max-tokens", type=click.IntRange(1), help="Longest answer. [default: what the context holds]"
 )
+@backend_option
+@provider_option
 def chat(
+    *,
     question: tuple[str, ...],
     model: str | None,
     temperature: float | None,
     seed: int | None,
     max_tokens: int | None,
+    backend: str | None,
+    provider: str | None,
 ) -> None:
     """Chat with the model in the terminal; with a QUESTION, answer it and leave.
 
@@ -44,7 +49,7 @@ def chat(
     from localphi.engine.client import Engines
     from localphi.models.store import ModelStore
 
-    settings = settings_from(model=model)
+    settings = settings_from(model=model, backend=backend, provider=provider)
     store = ModelStore(settings.home).pin(settings.model)
     folder = store.default()
     defaults = folder.manifest.sampling

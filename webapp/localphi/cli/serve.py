@@ -5,12 +5,17 @@ from __future__ import annotations
 import threading
 import webbrowser
 from pathlib import Path
-from typing import get_args
 
 import click
 
-from localphi.cli.options import memory_size, model_option, settings_from
-from localphi.config import MAX_THREADS, BackendName
+from localphi.cli.options import (
+    backend_option,
+    memory_size,
+    model_option,
+    provider_option,
+    settings_from,
+)
+from localphi.config import MAX_THREADS
 
 
 @click.command()
@@ -28,12 +33,8 @@ from localphi.config import MAX_THREADS, BackendName
     type=click.IntRange(1, MAX_THREADS),
     help="Threads the model computes with. [default: every core]",
 )
-@click.option(
-    "--backend",
-    type=click.Choice(get_args(BackendName)),
-    help="What computes answers: paged, many in one step; generator, each by itself; auto, paged where the "
-    "model has a graph for it; echo, no model at all. [default: auto]",
-)
+@backend_option
+@provider_option
 @click.option(
     "--max-requests",
     type=click.IntRange(1, 1000),

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Protocol
 
 from localphi.chat import ChatRequest, Item
-from localphi.config import BackendName
+from localphi.config import BackendName, ProviderName
 from localphi.errors import LocalphiError
 
 
@@ -107,6 +107,7 @@ class WorkerSpec:
     threads: int
     max_active: int
     kv_budget_bytes: int
+    provider: ProviderName | None = None
 
 
 # Client to worker.

@@ -189,4 +189,5 @@ class Engines:
             threads=settings.threads,
             max_active=settings.max_active,
             kv_budget_bytes=settings.kv_budget_bytes,
+            provider=settings.provider,
         )

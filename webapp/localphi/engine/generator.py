@@ -15,10 +15,12 @@ from typing import Any
 import onnxruntime_genai as og
 
 from localphi.chat import ChatRequest, Finished, Sampling
+from localphi.config import ProviderName
 from localphi.engine.answer import RunningAnswer
 from localphi.engine.base import Admitted, Event, Failed, Question, Reply
 from localphi.engine.intake import Intake, Prepared, Unfinished
 from localphi.engine.kvcache import KvCaches, Setup
+from localphi.engine.providers import genai_name
 from localphi.errors import ContextLengthExceeded, EngineFailed
 from localphi.models.manifest import Manifest
 
@@ -31,6 +33,7 @@ class GeneratorBackend:
 
     kv_budget_bytes: what the KV caches of all answers, at work and kept, may take. Bounds the context, too.
     intake: of the same folder, where there is one already.
+    provider: None for what the folder's configuration names.
     """
 
     def __init__(
@@ -42,8 +45,12 @@ class GeneratorBackend:
         kv_budget_bytes: int,
         *,
         intake: Intake | None = None,
+        provider: ProviderName | None = None,
     ) -> None:
         config = og.Config(str(folder))
+        if provider is not None:
+            config.clear_providers()
+            config.append_provider(genai_name(provider))
         options = {"session_options": {"intra_op_num_threads": threads}}
         config.overlay(json.dumps({"model": {"decoder": options}}))
         self._model = og.Model(config)
@@ -91,7 +98,7 @@ class GeneratorBackend:
         answer = RunningAnswer(
             prepared.ids,
             request=prepared.request,
-            setup=_setup(prepared.grammar, prepared.request.sampling),
+            setup=_setup(prepared.grammar, prepared.request.sampling, prepared.request.ignore_end),
             transcript=unfinished.transcript,
             token_bytes=self._intake.tokenizer.token_bytes,
             resume=unfinished.resume,
@@ -121,6 +128,8 @@ class GeneratorBackend:
             options |= {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": top_k}
             if sampling.seed is not None:
                 options["random_seed"] = sampling.seed
+        if setup.endless:
+            options["min_length"] = size
         params = og.GeneratorParams(self._model)
         params.set_search_options(**options)
         if setup.grammar:
@@ -162,10 +171,10 @@ class GeneratorBackend:
         return self._intake.reply(question)
 
 
-def _setup(grammar: str | None, sampling: Sampling) -> Setup:
+def _setup(grammar: str | None, sampling: Sampling, ignore_end: bool) -> Setup:
     """As little as GenAI must know, so that many requests can share a cache."""
     if grammar is None or sampling.temperature == 0:
-        return Setup(grammar)
+        return Setup(grammar, endless=ignore_end)
     return Setup(grammar, Sampling(sampling.temperature, sampling.top_p, sampling.top_k, sampling.seed))
 
 

@@ -87,7 +87,7 @@ class Intake:
             request,
             prompt_tokens=len(prepared.ids),
             reader=self._reader(request),
-            end_ids=self.tokenizer.end_ids,
+            end_ids=() if request.ignore_end else self.tokenizer.end_ids,
             max_tokens=min(request.max_tokens or room, room),
         )
 
@@ -104,6 +104,8 @@ class Intake:
                 )
 
     def _grammar(self, request: ChatRequest) -> str | None:
+        if request.ignore_end and (request.answer_format or may_call(request)):
+            raise UnsupportedParameter("ignore_eos", "Leave it out where calls or JSON end the answer.")
         control = (*self._manifest.prompt_format.control, *(self._manifest.prompt_format.tool_call or ()))
         grammar = grammar_for(request, self._markers, control, self.tokenizer.end_ids)
         if grammar and request.sampling.min_p > 0 and request.sampling.temperature > 0:

@@ -27,10 +27,14 @@ _Ids = npt.NDArray[np.int32]
 
 @dataclass(frozen=True)
 class Setup:
-    """grammar: Lark text, or None. sampling: how GenAI chooses; without a grammar, always the most likely."""
+    """grammar: Lark text, or None. sampling: how GenAI chooses; without a grammar, always the most likely.
+
+    endless: GenAI never chooses a token that would end the answer.
+    """
 
     grammar: str | None = None
     sampling: Sampling = _NO_GRAMMAR
+    endless: bool = False
 
     @property
     def reusable(self) -> bool:

@@ -98,6 +98,8 @@ class Turn:
         self.handle = engine.create_request()
         options = turn_options(self.handle, self._sampling, self._prepared.grammar)
         options.set_max_generated_tokens(self._transcript.max_tokens - len(before))
+        if self._prepared.request.ignore_end:
+            options.set_min_generated_tokens(self._transcript.max_tokens - len(before))
         ids = np.asarray([*self._prepared.ids, *before], np.int32)
         self._turn_id = self.handle.begin_turn(ids, options)
         return events

@@ -66,16 +66,26 @@ def load_backend(spec: WorkerSpec) -> Backend:
 
         return EchoBackend()
 
-    from localphi.models.manifest import load_manifest
+    if spec.provider is not None:
+        from localphi.engine.providers import check_provider
+
+        check_provider(spec.provider)
+    from localphi.models.manifest import OPENVINO_DEVICE, load_manifest
     from localphi.models.store import ModelFolder, find_damage
 
     folder = ModelFolder(spec.folder, load_manifest(spec.folder), spec.bundled)
-    variant = folder.manifest.server_variant
-    if variant is None:
+    use_openvino = spec.backend == "openvino"
+    manifest = folder.manifest
+    variant = manifest.variants.get(OPENVINO_DEVICE) if use_openvino else manifest.server_variant
+    if variant is None and not use_openvino:
         raise EngineFailed(f"The model '{spec.model}' has no files for the server, only for the browser.")
-    if damage := find_damage(folder, variant.files):
+    if variant is not None and (damage := find_damage(folder, variant.files)):
         raise damage[0]
-    return _model_backend(spec, folder.manifest)
+    if use_openvino:
+        from localphi.engine.openvino import OpenvinoBackend
+
+        return OpenvinoBackend(spec.folder, manifest, spec.threads, spec.max_active, spec.kv_budget_bytes)
+    return _model_backend(spec, manifest)
 
 
 def _model_backend(spec: WorkerSpec, manifest: Manifest) -> Backend:
@@ -91,8 +101,10 @@ def _model_backend(spec: WorkerSpec, manifest: Manifest) -> Backend:
     if spec.backend == "paged" and not blocks:
         problem = "too little memory for its cache" if paged else "no paged graph"
         raise EngineFailed(f"The model '{spec.model}' has {problem}. Serve it with --backend generator.")
-    if spec.backend == "generator" or variant is None or paged is None or not blocks:
-        return GeneratorBackend(spec.folder, manifest, spec.threads, spec.max_active, spec.kv_budget_bytes)
+    on_cpu = spec.provider in (None, "cpu")  # the paged graph is the CPU's
+    if spec.backend == "generator" or not on_cpu or variant is None or paged is None or not blocks:
+        limits = (spec.threads, spec.max_active, spec.kv_budget_bytes)
+        return GeneratorBackend(spec.folder, manifest, *limits, provider=spec.provider)
 
     rest = spec.kv_budget_bytes - blocks * paged.block_tokens * variant.kv_bytes_per_token
     intake = Intake(spec.folder, manifest)

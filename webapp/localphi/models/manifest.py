@@ -15,7 +15,8 @@
                              "context_length": where the device's is shorter than the model's}}
 }
 
-The server reads `server-cpu` or `server-cuda`, the page `wasm` and `webgpu-*`; variants may share files.
+The server reads `server-cpu` or `server-cuda`, its OpenVINO backend `server-openvino`, the page `wasm` and
+`webgpu-*`; variants may share files.
 A model made elsewhere comes without a canary: who made it did not say what it should answer.
 """
 
@@ -35,6 +36,7 @@ from localphi.errors import ModelFolderInvalid
 MANIFEST_NAME = "localphi.json"
 SCHEMA = 1
 SERVER_DEVICES = ("server-cpu", "server-cuda")
+OPENVINO_DEVICE = "server-openvino"  # made of another variant by `localphi convert`, never built or pulled
 DEVICES = (*SERVER_DEVICES, "webgpu-f16", "webgpu-f32", "wasm", "webnn")
 CHUNK_BYTES = 8 * 1024 * 1024
 _MODEL_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,95}")

@@ -95,6 +95,7 @@ class ChatCompletionBody(_CompletionBody):
             answer_format=parse_answer_format(self.fields),
             top_logprobs=_top_logprobs(self.fields),
             tells_progress=self.tells_progress,
+            ignore_end=boolean(self.fields, "ignore_eos"),
         )
 
 
@@ -108,6 +109,7 @@ class TextCompletionBody(_CompletionBody):
             max_tokens=_max_tokens(self.fields, manifest.context_length) or TEXT_MAX_TOKENS,
             stop=stop_texts(self.fields),
             tells_progress=self.tells_progress,
+            ignore_end=boolean(self.fields, "ignore_eos"),
         )
 
 
