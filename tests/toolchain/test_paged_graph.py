@@ -411,6 +411,7 @@ def _hidden_states(proto: Any) -> None:
     [
         (lambda p: setattr(_attention(p), "op_type", "MultiHeadAttention"), "MultiHeadAttention"),
         (lambda p: _set(p, "softcap", 30.0), "/attn/GroupQueryAttention uses softcap"),
+        (lambda p: _set(p, "sliding_window_cache", 1), "/attn/GroupQueryAttention uses sliding_window_cache"),
         (lambda p: _attention(p).input.extend(["", "lm_head.MatMul.weight"]), "uses its input 10"),
         (_add_input, "'pixel_values'"),
         (_half_cache, "GroupQueryAttention is not float32"),
