@@ -234,6 +234,24 @@ def test_the_demo_answers_long_prompts_and_finds_what_two_of_them_share() -> Non
     assert engine.cached == {0: 0, 1: 480}
 
 
+@pytest.mark.parametrize("right", [True, False])
+def test_drafted_tokens_are_checked_in_one_step_and_never_change_the_answer(right: bool) -> None:
+    canary = load_manifest(DEMO).variants["server-cpu"].canary
+    assert canary is not None
+    prompt = canary.prompt
+    (expected,) = _alone(DEMO, [prompt])
+    engine = _engine(DEMO, max_batch_size=2)
+    number, steps = engine.begin(prompt, TOKENS), 0
+    while engine.busy:
+        had = len(engine.answers[number])
+        if 0 < had < len(expected) - 3:
+            engine.draft(number, expected[had : had + 3] if right else [1, 2, 3])
+        engine.step()
+        steps += 1
+    assert engine.answers[number] == expected
+    assert (steps < TOKENS / 2) == right
+
+
 def test_the_demo_folder_has_the_graph_that_is_made_today_for_the_server_alone() -> None:
     import onnx
 
@@ -411,6 +429,7 @@ def _hidden_states(proto: Any) -> None:
     [
         (lambda p: setattr(_attention(p), "op_type", "MultiHeadAttention"), "MultiHeadAttention"),
         (lambda p: _set(p, "softcap", 30.0), "/attn/GroupQueryAttention uses softcap"),
+        (lambda p: _set(p, "sliding_window_cache", 1), "/attn/GroupQueryAttention uses sliding_window_cache"),
         (lambda p: _attention(p).input.extend(["", "lm_head.MatMul.weight"]), "uses its input 10"),
         (_add_input, "'pixel_values'"),
         (_half_cache, "GroupQueryAttention is not float32"),

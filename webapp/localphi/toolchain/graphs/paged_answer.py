@@ -61,6 +61,10 @@ class PagedEngine:
         self._running[number] = request
         return number
 
+    def draft(self, number: int, tokens: Sequence[int]) -> None:
+        """Say how an answer may go on. The next step tells how far it does, and what comes after that."""
+        self._running[number].set_draft_tokens(list(tokens))
+
     def step(self) -> None:
         """Compute a token of each answer, or read some of the prompts."""
         flags = self._og.EngineEventFlags

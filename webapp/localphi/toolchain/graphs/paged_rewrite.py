@@ -33,10 +33,18 @@ _INPUT_SIZES: Mapping[str, list[int | str]] = {
     "attention_metadata": [3],
     "logits_indices": ["num_logits"],
 }
+_KNOWN_ATTRIBUTES = {
+    "num_heads",
+    "kv_num_heads",
+    "scale",
+    "local_window_size",
+    "do_rotary",
+    "rotary_interleaved",
+}
 # What GroupQueryAttention can do beyond what is written here, with the value that switches it off.
 _EXTRAS = {"softcap": 0.0, "smooth_softmax": 0, "k_quant_type": b"NONE", "v_quant_type": b"NONE"}
 _FIRST_EXTRA_INPUT = 10
-# Of a token's keys, read from the cache together: of 2000 tokens they still fit a processor's second cache.
+# Of a token's keys, read from the cache together: of 2000 tokens they nearly fit a processor's second cache.
 _NUMBERS_AT_ONCE = 256
 # Works on each number alone, so that it may stand between the head and the logits.
 _ELEMENTWISE = {"Add", "Cast", "Div", "Identity", "Mul", "Tanh"}
@@ -250,7 +258,8 @@ class _Rewriter:
 
 
 def _check_attention(node: Any) -> None:
-    extras = [name for name, off in _EXTRAS.items() if attribute(node, name, off) != off]
+    names = {entry.name for entry in node.attribute} - _KNOWN_ATTRIBUTES
+    extras = [name for name in sorted(names) if attribute(node, name, None) != _EXTRAS.get(name)]
     extras += [f"its input {n}" for n in range(_FIRST_EXTRA_INPUT, len(node.input)) if node.input[n]]
     if extras:
         raise CannotRewrite(f"The node {node.name} uses {extras[0]}, which a paged graph cannot do.")
