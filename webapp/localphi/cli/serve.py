@@ -42,29 +42,11 @@ from localphi.config import MAX_THREADS
     help="Unload a model that nobody wanted for so long; 0 keeps it. [default: 900]",
 )
 @click.option("--open", "open_page", is_flag=True, help="Open the page in the browser.")
-def serve(
-    *,
-    host: str | None,
-    port: int | None,
-    model: str | None,
-    threads: int | None,
-    max_requests: int | None,
-    memory_budget_bytes: int | None,
-    idle_unload_s: float | None,
-    open_page: bool,
-) -> None:
+def serve(open_page: bool, **options: object) -> None:
     """Serve the page and the OpenAI-compatible API on this machine."""
     from localphi.server import serve as run
 
-    settings = settings_from(
-        host=host,
-        port=port,
-        model=model,
-        threads=threads,
-        max_requests=max_requests,
-        memory_budget_bytes=memory_budget_bytes,
-        idle_unload_s=idle_unload_s,
-    )
+    settings = settings_from(**options)
 
     def ready(url: str) -> None:
         click.echo(f"localphi serves {settings.model}")
