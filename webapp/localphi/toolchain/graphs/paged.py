@@ -18,7 +18,7 @@ from localphi.models.manifest import (
     load_manifest,
     write_manifest,
 )
-from localphi.toolchain.graphs.paged_answer import paged_answers
+from localphi.toolchain.graphs.paged_answer import paged_answer
 from localphi.toolchain.graphs.paged_rewrite import paged_proto
 from localphi.toolchain.quantize.floatgraph import graph_name, read_graph
 from localphi.toolchain.quantize.folder import continued
@@ -34,7 +34,7 @@ def add_paged_graph(folder: Path) -> PagedGraph:
 
     The new graph reads the same weights. It is tried before it is listed: its answer must be that of the
     other graph. A folder that has one gets it anew; a run that is cut off leaves the folder as it was,
-    perhaps with a file more. Raises CannotRewrite, naming the node that is in the way, and ModelFolderInvalid.
+    perhaps with a file more. Raises ModelFolderInvalid, and CannotRewrite, naming the node in the way.
     """
     manifest = load_manifest(folder)
     variant = manifest.variants.get(DEVICE)
@@ -75,7 +75,7 @@ def _compare(folder: Path, paged: PagedGraph, prompt: Sequence[int]) -> None:
     prompt = prompt[: paged.max_sequence_tokens - _ANSWER_TOKENS]
     try:
         expected = continued(folder, prompt, _ANSWER_TOKENS)
-        (answer,) = paged_answers(folder, paged, [prompt], _ANSWER_TOKENS)
+        answer = paged_answer(folder, paged, prompt, _ANSWER_TOKENS)
     except (CannotQuantize, RuntimeError) as error:
         raise CannotRewrite(f"ONNX Runtime GenAI cannot run the graph of {folder}: {error}") from error
     if answer != expected[: len(answer)] or len(answer) < len(expected) - 1:

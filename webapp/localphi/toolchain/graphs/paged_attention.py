@@ -29,7 +29,7 @@ class Projections:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What one piece sees. keys, values: caches (blocks * K, tokens, D); blocks (k, C); mask (1, G * P, S)."""
+    """Seen by one piece. keys, values: caches (blocks * K, tokens, D). blocks (k, C), mask (1, G * P, S)."""
 
     keys: str
     values: str
