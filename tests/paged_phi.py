@@ -48,8 +48,8 @@ def _write_paged_graph(folder: Path) -> None:  # noqa: PLR0915  a graph is a lis
     def constant(name: str, value: Any, dtype: Any = np.int64) -> None:
         weights.append(numpy_helper.from_array(np.asarray(value, dtype), name))
 
-    for number, value in {"n0": 0, "n1": 1, "block": BLOCK}.items():
-        constant(number, value)
+    for name, number in {"n0": 0, "n1": 1, "block": BLOCK}.items():
+        constant(name, number)
     for name, value in {
         "a0": [0],
         "a1": [1],
@@ -168,7 +168,7 @@ def _write_paged_graph(folder: Path) -> None:  # noqa: PLR0915  a graph is a lis
         tensor("attention_metadata", TensorProto.INT32, [3]),
     ]
     inputs += [tensor(name, TensorProto.INT32, shape) for name, shape in integers.items()]
-    cache = ["blocks", BLOCK, HEADS, HEAD_SIZE]
+    cache: list[str | int] = ["blocks", BLOCK, HEADS, HEAD_SIZE]
     names = ("key", "value")
     inputs += [tensor(f"past_key_values.0.{name}", TensorProto.FLOAT, cache) for name in names]
     outputs = [tensor("logits", TensorProto.FLOAT, ["batch_size", vocabulary])]  # GenAI knows this name

@@ -11,7 +11,7 @@ import pytest
 
 from localphi.chat import ChatRequest, Chunk, Finished, JsonFormat, Message, Sampling, Tool
 from localphi.config import BackendName, disable_telemetry
-from localphi.engine.base import Backend, Event, WorkerSpec
+from localphi.engine.base import Backend, Event, Failed, WorkerSpec
 from localphi.engine.worker import load_backend
 from localphi.errors import ContextLengthExceeded, EngineFailed
 from localphi.models.manifest import load_manifest
@@ -171,6 +171,7 @@ def test_an_answer_that_outgrows_the_paged_graph_goes_on(tmp_path: Path, samplin
     manifest = paged_phi(tmp_path, PHI_4, bias={"<|end|>": -99, "<|endoftext|>": -99}, longest=64)
     budget = 700 * manifest.variants["server-cpu"].kv_bytes_per_token
     backend, generator = _load(tmp_path, "paged", budget), _load(tmp_path, "generator", budget)
+    assert isinstance(backend, RoutedBackend)
     request = ChatRequest((Message("user", "how long?"),), sampling=sampling)
     (events,) = _run(backend, request)
     ids, end = _ids(events), events[-1]
@@ -187,6 +188,23 @@ def test_an_answer_that_outgrows_the_paged_graph_goes_on(tmp_path: Path, samplin
         assert _ids(again) == ids
     (bounded,) = _run(backend, replace(request, max_tokens=40))
     assert _ids(bounded) == ids[:40]
+
+
+def test_a_generator_that_cannot_be_loaded_fails_only_who_needs_it(tmp_path: Path) -> None:
+    paged_phi(tmp_path, PHI_4, bias={"<|end|>": -99, "<|endoftext|>": -99}, longest=64)
+    backend = _load(tmp_path, "paged")
+    assert isinstance(backend, RoutedBackend)
+
+    def fail() -> GeneratorBackend:
+        raise RuntimeError("bad allocation")
+
+    backend._make_generator = fail
+    with pytest.raises(EngineFailed, match="bad allocation"):
+        backend.submit(1, replace(ASK, top_logprobs=0))
+    outgrown, other = _run(backend, replace(ASK, max_tokens=None), replace(ASK, max_tokens=40))
+    assert isinstance(outgrown[-1], Failed)
+    assert len([event for event in outgrown if isinstance(event, Chunk)]) > 40
+    assert len(_ids(other)) == 40
 
 
 def test_a_model_without_a_paged_graph_is_the_generators(tmp_path: Path) -> None:

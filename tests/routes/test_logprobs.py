@@ -13,8 +13,9 @@ from openai import OpenAI
 from openai.types.chat.chat_completion_token_logprob import ChatCompletionTokenLogprob
 
 from localphi.chat import AnswerLogprob, TokenLogprob
+from localphi.models.manifest import load_manifest
 from localphi.routes.logprobs import chat_logprobs
-from serving import LiveServer
+from serving import DEMO, LiveServer
 
 URL = "/v1/chat/completions"
 MODEL = "localphi-demo"
@@ -102,18 +103,27 @@ def test_the_official_clients_bias_and_penalties_are_honoured(demo_server: LiveS
     assert len(set(tokens)) > 12
 
 
-def test_the_next_turn_tells_how_much_of_it_was_cached(demo_server: LiveServer) -> None:
-    turns: Any = [{"role": "user", "content": "What is WebGPU, in a few words, and what is it for?"}]
+@pytest.mark.parametrize(
+    "fields", [{}, {"temperature": 1.0, "seed": 1}], ids=["by the generator", "by the engine"]
+)
+def test_the_next_turn_tells_how_much_of_it_was_cached(
+    demo_server: LiveServer, fields: dict[str, Any]
+) -> None:
+    asked = "What is WebGPU, in a few words, and what is it for? "
+    turns: Any = [{"role": "user", "content": asked * 4}]
+    paged = load_manifest(DEMO).variants["server-cpu"].paged
+    assert paged
     with OpenAI(base_url=demo_server.url + "/v1", api_key="none") as official:
-        first = official.chat.completions.create(model=MODEL, messages=turns)
+        first = official.chat.completions.create(model=MODEL, messages=turns, **fields)
         turns += [{"role": "assistant", "content": first.choices[0].message.content}, *ASK]
-        second = official.chat.completions.create(model=MODEL, messages=turns, temperature=1.0, seed=1)
+        second = official.chat.completions.create(model=MODEL, messages=turns, **fields)
     assert first.usage is not None
     assert second.usage is not None
     assert second.usage.prompt_tokens_details is not None
     cached = second.usage.prompt_tokens_details.cached_tokens
     assert cached is not None
-    assert first.usage.prompt_tokens <= cached < second.usage.prompt_tokens
+    assert first.usage.prompt_tokens - paged.block_tokens < cached < second.usage.prompt_tokens
+    assert cached > 0
 
 
 @pytest.mark.parametrize(

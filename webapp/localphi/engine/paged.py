@@ -153,7 +153,10 @@ class PagedBackend:
             self._remove(turn)
         elif turn.outgrown and self.on_outgrown:
             self._remove(turn)
-            self.on_outgrown(turn.request_id, turn.unfinished)
+            try:
+                self.on_outgrown(turn.request_id, turn.unfinished)
+            except LocalphiError as error:
+                events = [*events, Failed(error)]
         return [(turn.request_id, event) for event in events]
 
     def _admit(self) -> list[_Tagged]:

@@ -15,6 +15,7 @@ from localphi.engine.base import Admitted, Event, Question, Reply
 from localphi.engine.generator import GeneratorBackend
 from localphi.engine.intake import Intake, Prepared, Unfinished
 from localphi.engine.paged import PagedBackend
+from localphi.errors import EngineFailed
 
 
 class RoutedBackend:
@@ -61,8 +62,13 @@ class RoutedBackend:
         self._loaded_generator().go_on(request_id, unfinished)
 
     def _loaded_generator(self) -> GeneratorBackend:
+        """Raises EngineFailed where there is no memory for it, or whatever keeps it from being loaded."""
         if self._generator is None:
-            self._generator = self._make_generator()
+            try:
+                self._generator = self._make_generator()
+            except Exception as error:  # the binding raises bare RuntimeError
+                what = "The model cannot be loaded a second time, as this request needs"
+                raise EngineFailed(f"{what}: {error}") from error
         return self._generator
 
     def _for_paged(self, prepared: Prepared) -> bool:
