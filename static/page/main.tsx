@@ -10,6 +10,7 @@ import { exposeDebug } from './debug';
 import { Engine } from './engine';
 import { openHistory } from './history';
 import { LocalBackend } from './local-backend';
+import { persistStorage } from './persist';
 import { parseLink, preferences, without } from './preferences';
 import { RemoteBackend, fetchModelIds } from './remote-backend';
 import { rootState } from './root-state';
@@ -31,6 +32,7 @@ async function start(root: HTMLElement): Promise<void> {
       rememberModelId: (id) => {
         preferences.modelId = id;
       },
+      persist: () => persistStorage(),
     },
     link.modelId,
   );
