@@ -154,7 +154,7 @@ async function check({ id, modelId, force }: CheckMessage, exchange: Exchange): 
   const report = await fetcher.check(entries, beforeMs, exchange);
   const affected = report.repaired.length > 0 && model?.manifest.id === modelId ? model : null;
   if (affected) await enqueue(() => affected.reopen());
-  post({ id, type: 'checked', report, rungs: affected && affected.rungs });
+  post({ id, type: 'checked', report, rungs: affected?.rungs ?? null });
 }
 
 function post(message: WorkerMessage): void {

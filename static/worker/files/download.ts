@@ -249,6 +249,7 @@ class ChunkDownload {
       const part = await reader?.read().catch((error: unknown) => {
         throw interrupted(this.#file.name, error, signal);
       });
+      signal.throwIfAborted();
       if (part?.value === undefined) {
         throw new Interruption('network', `${this.#file.name}: the connection was cut`);
       }

@@ -4,7 +4,7 @@ import { parseJson } from '../../shared/json';
 import { parseManifest } from '../../shared/manifest';
 import type { FileEntry, Manifest } from '../../shared/manifest';
 import type { CheckReport, LoadProgress } from '../../shared/protocol';
-import { damagedChunks, filledBytes, missingChunks } from './chunks';
+import { damagedChunks, filledBytes, isChunk, missingChunks } from './chunks';
 import { PACE, download } from './download';
 import type { Pace, Source } from './download';
 import type { Gate } from './gate';
@@ -106,7 +106,8 @@ export class ModelFetcher {
     try {
       await this.#plan(entries, options);
       const blobs = new Map<string, Blob>();
-      for (const entry of entries) {
+      // The largest first: a store that refuses it is better known before than after all the others.
+      for (const entry of entries.toSorted((a, b) => b.sizeBytes - a.sizeBytes)) {
         const others = { stop: () => {} };
         const blob = await withLock(
           fileLock(entry.sha256),
@@ -181,9 +182,12 @@ export class ModelFetcher {
   async #refuse(
     needsBytes: number,
     freeNow: number | null,
-    { onSpace }: FilesListener,
+    listener: FilesListener,
   ): Promise<void> {
-    if (!this.#refused && needsBytes >= this.#around.largeBytes) await onSpace(needsBytes, freeNow);
+    // Chromium's estimate is made up for privacy; one that a refusal has disproved is not told on.
+    const free = freeNow !== null && freeNow < needsBytes ? freeNow : null;
+    if (!this.#refused && needsBytes >= this.#around.largeBytes)
+      await listener.onSpace(needsBytes, free);
     this.#refused = true;
   }
 
@@ -264,9 +268,9 @@ export class ModelFetcher {
   async #takeAlong(entry: FileEntry): Promise<void> {
     const from = await this.#store.open(entry);
     const to = await this.#overflow.open(entry);
-    const missing = new Set(missingChunks(entry, from));
     for (const chunk of entry.chunks.keys()) {
-      if (!missing.has(chunk)) await to.commit(chunk, await from.read(chunk));
+      const bytes = await from.read(chunk);
+      if (await isChunk(entry, chunk, bytes)) await to.commit(chunk, bytes);
     }
   }
 

@@ -52,5 +52,6 @@ export function fileLock(sha256: string): string {
 
 /** Missing outside secure contexts, whatever the types say. */
 function lockManager(): LockManager | null {
-  return (navigator.locks as LockManager | undefined) ?? null;
+  const locks = navigator.locks as LockManager | undefined;
+  return locks ?? null;
 }

@@ -204,7 +204,14 @@ class OpfsFile implements StoredFile {
 
   async blob(): Promise<Blob> {
     this.close();
-    return (await this.#folder.getFileHandle(this.#file.sha256)).getFile();
+    const file = await (await this.#folder.getFileHandle(this.#file.sha256)).getFile();
+    // Private windows of Chromium take every write, and cut the file down to the quota afterwards.
+    if (file.size !== this.#file.sizeBytes) {
+      const { name, sizeBytes } = this.#file;
+      const message = `of ${name}, ${file.size} of ${sizeBytes} bytes were kept`;
+      throw new DOMException(message, 'QuotaExceededError');
+    }
+    return file;
   }
 
   close(): void {
