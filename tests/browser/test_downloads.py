@@ -1,7 +1,7 @@
 """Model files on their way into the browser and in its storage, with everything that can happen to them.
 
-The model is the demo with small chunks, so that its weights have many. Every test has a browser context of its
-own, and with it a storage.
+The model is the demo with small chunks, so that its weights have many. Every test has a browser context of
+its own, and with it a storage.
 """
 
 from __future__ import annotations
