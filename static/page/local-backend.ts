@@ -121,7 +121,7 @@ export class LocalBackend implements Backend {
     });
   }
 
-  /** Rejects with `busy` when another tab is fetching the model. */
+  /** Rejects with `busy` while the model is being fetched. */
   remove(modelId: string): Promise<void> {
     const id = ++this.#lastId;
     return this.#exchange({ type: 'remove', id, modelId }, (message, resolve) => {

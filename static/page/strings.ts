@@ -55,7 +55,7 @@ const errors: Record<ErrorKind, string> = {
   worker: 'The model’s thread stopped. Try again.',
   stopped:
     'Loading the model was stopped. What has arrived is kept, and loading goes on from there.',
-  busy: 'Another tab is at work on the same files. Close it, or wait until it is done.',
+  busy: 'The model is being fetched, here or in another tab. Stop that first.',
 };
 
 const notes: Record<LoadNote, string> = {

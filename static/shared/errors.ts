@@ -12,7 +12,7 @@
  *   server      the server answered with an error
  *   worker      the worker did not start or died
  *   stopped     the user stopped loading the model, so that something else has to answer
- *   busy        another tab is at work on the same files
+ *   busy        the files are being fetched, perhaps by another tab
  *
  * Cancelling an answer is not an error; it is an AbortSignal.
  */

@@ -343,7 +343,7 @@ def test_a_model_that_another_tab_fetches_is_not_deleted(open_model: OpenModel, 
     second.get_by_test_id("device").click()
     second.get_by_test_id("delete-model").click()
     second.get_by_test_id("delete-model").click()
-    expect(second.get_by_test_id("toast")).to_contain_text("another tab is fetching small")
+    expect(second.get_by_test_id("toast")).to_contain_text("small is being fetched, here or in another tab")
     server.faults.bytes_per_s = float("inf")
     _ready(first)
 

@@ -271,7 +271,8 @@ class ChunkDownload {
 const PASSING: ReadonlySet<number> = new Set([408, 429, 500, 502, 503, 504]);
 
 function refusal(name: string, { status, headers }: Response): Error {
-  const message = `${name}: the server answered ${status}`;
+  const why = status === 404 ? ': it has another version by now, or none' : '';
+  const message = `${name}: the server answered ${status}${why}`;
   if (!PASSING.has(status)) return new LocalphiError('server', message);
   const retryAfterS = Number(headers.get('Retry-After') ?? 0);
   return new Interruption('server', message, Math.min(60, retryAfterS || 0) * 1000);

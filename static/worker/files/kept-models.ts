@@ -43,7 +43,7 @@ export function filesOf(manifest: Manifest): readonly FileEntry[] {
 
 /**
  * Deletes the files of a model, those excepted that another model has, too. No-op for a model that is
- * not kept. Rejects with `busy` when another tab is at work on one of them.
+ * not kept. Rejects with `busy` while one of them is being fetched.
  */
 export async function removeModel(store: FileStore, modelId: string): Promise<void> {
   const texts = new Map(await store.manifests());
@@ -56,7 +56,10 @@ export async function removeModel(store: FileStore, modelId: string): Promise<vo
     await store.removeManifest(modelId);
   });
   if (!done) {
-    throw new LocalphiError('busy', `another tab is fetching ${modelId}; stop or close it first`);
+    throw new LocalphiError(
+      'busy',
+      `${modelId} is being fetched, here or in another tab; stop that first`,
+    );
   }
 }
 
