@@ -57,6 +57,28 @@ test('only what is missing is asked for', async () => {
   expect(server.ranges).toEqual(['bytes=0-3', 'bytes=8-9']);
 });
 
+test.each([
+  ['goes on', 2, 'bytes=6-7', 8],
+  ['begins anew where it cannot be read', 1, 'bytes=4-7', 8],
+])('a part of a chunk that was kept %s', async (_, readable, range, bytes) => {
+  const server = serving();
+  const stored = await new MemoryStore().open(entry);
+  const { filled, read } = { filled: stored.filled.bind(stored), read: stored.read.bind(stored) };
+  let part = 2;
+  stored.filled = (chunk) => (chunk === 1 && filled(1) === 0 ? part : filled(chunk));
+  stored.read = (chunk) =>
+    chunk === 1 ? Promise.resolve(new TextEncoder().encode('45').slice(0, readable)) : read(chunk);
+  stored.discard = () => {
+    part = 0;
+    return Promise.resolve();
+  };
+  const { told, done } = await run(server, { stored });
+  await done;
+  expect(server.ranges).toEqual(['bytes=0-3', range, 'bytes=8-9']);
+  expect(told.bytes).toBe(bytes);
+  expect(await textOf(stored)).toBe(CONTENT);
+});
+
 test('several chunks come at the same time', async () => {
   let open = 0;
   let most = 0;

@@ -152,9 +152,13 @@ class ChunkDownload {
     const wanted = this.#stored.filled(this.#chunk);
     if (wanted === 0) return;
     const part = await this.#stored.read(this.#chunk);
-    this.#bytes.set(part);
-    this.#filled = part.length;
-    this.#options.onBytes(part.length - wanted);
+    if (part.length === wanted) {
+      this.#bytes.set(part);
+      this.#filled = wanted;
+    } else {
+      this.#options.onBytes(-wanted);
+      await this.#stored.discard(this.#chunk);
+    }
   }
 
   /** Throws `damaged` when the chunk has been fetched in vain too often. */
