@@ -59,19 +59,26 @@ def make_model(folder: Path, megabytes: int) -> int:
     for number in range(TABLES):
         table = random.random((vocabulary, width), np.float32)
         graph.initializer.append(numpy_helper.from_array(table, f"table{number}"))
-        steps = (
-            ("Gather", [f"table{number}", "input_ids"], f"row{number}", {}),
-            ("ReduceSum", [f"row{number}", "last_axis"], f"sum{number}", {"keepdims": 1}),
-            ("Mul", [f"sum{number}", "almost_nothing"], f"little{number}", {}),
-            ("Add", [total, f"little{number}"], f"total{number}", {}),
+        node = helper.make_node
+        graph.node.extend(
+            [
+                node("Gather", [f"table{number}", "input_ids"], [f"row{number}"]),
+                node("ReduceSum", [f"row{number}", "last_axis"], [f"sum{number}"], keepdims=1),
+                node("Mul", [f"sum{number}", "almost_nothing"], [f"little{number}"]),
+                node("Add", [total, f"little{number}"], [f"total{number}"]),
+            ]
         )
-        for operator, inputs, output, attributes in steps:
-            graph.node.append(helper.make_node(operator, inputs, [output], **attributes))
         total = f"total{number}"
     graph.node[-1].output[0] = graph.output[0].name
     assert graph.output[0].type.tensor_type.elem_type == TensorProto.FLOAT
-    external = {"save_as_external_data": True, "all_tensors_to_one_file": True, "size_threshold": 1_000_000}
-    onnx.save(model, folder / "model.onnx", location=_DATA, **external)
+    onnx.save(
+        model,
+        folder / "model.onnx",
+        save_as_external_data=True,
+        all_tensors_to_one_file=True,
+        location=_DATA,
+        size_threshold=1_000_000,
+    )
     names = [*manifest.files, _DATA]
     size = (folder / _DATA).stat().st_size
     variant = Variant(tuple(names), size, 64, None)

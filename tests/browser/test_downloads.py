@@ -90,8 +90,8 @@ def _model(folder: Path, chunk_bytes: int, filling: int) -> None:
         for device, variant in manifest.variants.items()
     }
     files = {name: describe_file(folder / name, chunk_bytes) for name in names}
-    changes = {"id": folder.name, "name": folder.name, "chunk_bytes": chunk_bytes}
-    write_manifest(folder, replace(manifest, files=files, variants=variants, **changes))
+    named = replace(manifest, id=folder.name, name=folder.name)
+    write_manifest(folder, replace(named, files=files, variants=variants, chunk_bytes=chunk_bytes))
 
 
 @pytest.fixture
@@ -377,8 +377,9 @@ def test_what_there_is_no_room_for_is_not_kept_and_one_is_asked_about_much(
     playwright: Playwright, browser_path: Path, tmp_path: Path, server: FaultyServer
 ) -> None:
     """With a profile of its own: refusals come at once in ordinary windows only."""
-    arguments = {"executable_path": str(browser_path), "args": ["--headless=new", *FLAGS]}
-    with playwright.chromium.launch_persistent_context(tmp_path, **arguments) as context:
+    launch = playwright.chromium.launch_persistent_context
+    flags = ["--headless=new", *FLAGS]
+    with launch(tmp_path, executable_path=str(browser_path), args=flags) as context:
         page = context.new_page()
         page.goto(f"{server.url}/?device=server&debug=1&model=small")
         _limit(page, server, 1_500_000)
