@@ -84,7 +84,11 @@ function Kept({ model, onCheck, onDelete }: KeptProps) {
         type="button"
         class="link"
         data-testid="delete-model"
-        aria-label={strings.deleteModelLabel(model.name)}
+        aria-label={
+          sure.value
+            ? `${strings.reallyDelete} ${strings.deleteModelLabel(model.name)}`
+            : strings.deleteModelLabel(model.name)
+        }
         onClick={() => {
           if (sure.value) onDelete();
           sure.value = !sure.value;

@@ -230,16 +230,16 @@ export const strings = {
   resume: 'Go on',
   stopLoading: 'Stop',
   spaceQuestion: (needsBytes: number, freeBytes: number | null) => {
-    const most = freeBytes === null ? 'no more' : `${megabytes(freeBytes)} MB more at most`;
-    return `The model needs ${megabytes(needsBytes)} MB, but the browser keeps ${most} for this page.`;
+    const most = freeBytes === null ? 'no more' : `${amount(freeBytes)} more at most`;
+    return `The model needs ${amount(needsBytes)}, but the browser keeps ${most} for this page.`;
   },
   useWithoutKeeping: 'Fetch it for this visit',
   useServer: 'Use the server',
   kept: 'Kept in this browser',
   keptNothing: 'No model is kept.',
-  keptModel: (name: string, bytes: number) => `${name} · ${megabytes(bytes)} MB`,
+  keptModel: (name: string, bytes: number) => `${name} · ${amount(bytes)}`,
   keptInAll: (usageBytes: number, quotaBytes: number) =>
-    `${megabytes(usageBytes)} of ${megabytes(quotaBytes)} MB used`,
+    `${amount(usageBytes)} of ${amount(quotaBytes)} used`,
   checkModel: 'Check',
   checkModelLabel: (name: string) => `Check the files of ${name}`,
   modelChecked: (name: string, repaired: number) =>
@@ -283,6 +283,10 @@ function duration(seconds: number): string {
   if (seconds < 90) return `${count.format(seconds)} s`;
   const minutes = seconds / 60;
   return minutes < 90 ? `${count.format(minutes)} min` : `${tenths.format(minutes / 60)} h`;
+}
+
+function amount(bytes: number): string {
+  return bytes < 1e9 ? `${megabytes(bytes)} MB` : `${tenths.format(bytes / 1e9)} GB`;
 }
 
 function perSecond(rate: number): string {
