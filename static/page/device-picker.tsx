@@ -5,8 +5,10 @@ import { useEffect, useRef } from 'preact/hooks';
 import type { DeviceChoice, RungReport } from '../shared/protocol';
 import type { Library } from './chats/library';
 import type { Engine } from './engine';
+import { KeptModels } from './kept-models';
 import { preferences, without } from './preferences';
 import { strings } from './strings';
+import type { Ui } from './ui';
 
 /** Written by the build, see build/licences.ts. */
 const LICENCES = '/licences.txt';
@@ -14,10 +16,11 @@ const LICENCES = '/licences.txt';
 interface Props {
   readonly engine: Engine;
   readonly library: Library;
+  readonly ui: Ui;
 }
 
 /** A button that opens the list of devices. */
-export function DevicePicker({ engine, library }: Props) {
+export function DevicePicker({ engine, library, ui }: Props) {
   const open = useSignal(false);
   const area = useRef<HTMLDivElement>(null);
   const button = useRef<HTMLButtonElement>(null);
@@ -53,6 +56,7 @@ export function DevicePicker({ engine, library }: Props) {
       {open.value && (
         <DeviceList
           engine={engine}
+          ui={ui}
           onChoose={(choice) => {
             close();
             library.stopAll();
@@ -72,7 +76,7 @@ interface ListProps {
   readonly onChoose: (choice: DeviceChoice) => void;
 }
 
-function DeviceList({ engine, onChoose }: ListProps) {
+function DeviceList({ engine, ui, onChoose }: ListProps & { readonly ui: Ui }) {
   return (
     <div class="panel" role="group" aria-label={strings.deviceTitle} data-testid="device-list">
       <Row choice="auto" rung={null} engine={engine} onChoose={onChoose} />
@@ -85,6 +89,7 @@ function DeviceList({ engine, onChoose }: ListProps) {
           onChoose={onChoose}
         />
       ))}
+      <KeptModels engine={engine} ui={ui} />
       <a class="quiet" href={LICENCES} target="_blank" rel="noopener">
         {strings.licences}
       </a>

@@ -7,23 +7,30 @@ import type { ErrorShape } from '../shared/errors';
 import { BROWSER_DEVICES } from '../shared/protocol';
 import type {
   BrowserDevice,
+  CheckReport,
   Device,
   DeviceChoice,
   LoadNote,
   LoadProgress,
   Reason,
   RungReport,
+  StorageReport,
 } from '../shared/protocol';
 import type { Backend } from './backend';
-import type { Loaded } from './local-backend';
+import type { LoadHandlers, Loaded } from './local-backend';
 
 /** A browser backend as the engine needs it; see LocalBackend. */
 export interface BrowserBackend extends Backend {
   load(
     modelId: string,
     choice: 'auto' | BrowserDevice,
-    onProgress: (progress: LoadProgress) => void,
+    handlers: LoadHandlers,
+    opts: { signal: AbortSignal },
   ): Promise<Loaded>;
+  hold(paused: boolean): void;
+  kept(): Promise<StorageReport>;
+  remove(modelId: string): Promise<void>;
+  check(modelId: string, opts: { force: boolean }): Promise<CheckReport>;
   close(): void;
 }
 
@@ -37,10 +44,23 @@ export interface EngineParts {
   /** The model to use when the server cannot be asked. */
   rememberedModelId(): string | null;
   rememberModelId(id: string): void;
+  /** Asks the browser not to delete what this page keeps. Settles in any case, before long. */
+  persist(): Promise<void>;
+}
+
+/** The browser will not keep the model; whether to fetch it all the same is for the user to say. */
+export interface SpaceQuestion {
+  readonly needsBytes: number;
+  /** Null where the browser does not tell. */
+  readonly freeBytes: number | null;
 }
 
 export type EngineState =
-  | { readonly phase: 'loading'; readonly progress: LoadProgress | null }
+  | {
+      readonly phase: 'loading';
+      readonly progress: LoadProgress | null;
+      readonly question: SpaceQuestion | null;
+    }
   | {
       readonly phase: 'ready';
       readonly device: Device;
@@ -57,15 +77,22 @@ interface Run {
   modelId: string;
   browser: BrowserBackend | null;
   active: Backend | null;
+  /** Stops the download. */
+  readonly stop: AbortController;
+  /** Yes to the question that is open. */
+  goOn: () => void;
 }
+
+/** Old files are compared with the manifest once the page has come to rest. */
+const CHECK_AFTER_MS = 5000;
 
 export class Engine {
   readonly #parts: EngineParts;
   readonly #requestedModelId: string | null;
-  readonly #state = signal<EngineState>({ phase: 'loading', progress: null });
+  readonly #state = signal<EngineState>(CONNECTING);
   readonly #rungs = signal<readonly RungReport[]>(ALL_UNTRIED);
   readonly #choice = signal<DeviceChoice>('auto');
-  #run: Run = { choice: 'auto', modelId: '', browser: null, active: null };
+  #run: Run = newRun('auto');
   #started: Promise<void> = Promise.resolve();
 
   /** requestedModelId: null for the server's default. */
@@ -90,12 +117,34 @@ export class Engine {
   /** Load the model anew, from the chosen device downwards. Frees what an earlier start held. */
   start(choice: DeviceChoice): void {
     this.#run.browser?.close();
-    const run: Run = { choice, modelId: '', browser: null, active: null };
+    const run = newRun(choice);
     this.#run = run;
     this.#choice.value = choice;
     this.#rungs.value = ALL_UNTRIED;
-    this.#state.value = { phase: 'loading', progress: null };
+    this.#state.value = CONNECTING;
     this.#started = this.#settle(run, this.#load(run));
+  }
+
+  /** Holds the download, or lets it go on. */
+  hold(paused: boolean): void {
+    this.#run.browser?.hold(paused);
+  }
+
+  /** Gives the download up; the server answers where there is one. What has arrived is kept. */
+  stop(): void {
+    this.#run.stop.abort();
+  }
+
+  /** Fetches the model although the browser will not keep it. */
+  goOn(): void {
+    this.#run.goOn();
+  }
+
+  /** Something in this browser that knows what is kept. The caller closes it if it is `own`. */
+  storage(): { readonly backend: BrowserBackend; readonly own: boolean } {
+    const { active, browser } = this.#run;
+    if (browser && active === browser) return { backend: browser, own: false };
+    return { backend: this.#parts.browser(() => {}), own: true };
   }
 
   /** What answers, once it can. Rejects with the reason when nothing can. */
@@ -166,20 +215,43 @@ export class Engine {
       run.browser = this.#parts.browser((rungs) => {
         this.#moved(run, rungs);
       });
-      const loaded = await run.browser.load(run.modelId, choice, (progress) => {
-        this.#show(run, { phase: 'loading', progress });
-      });
+      const loaded = await run.browser.load(run.modelId, choice, this.#loadHandlers(run), run.stop);
       if (run !== this.#run) return null;
       this.#rungs.value = [...loaded.rungs, serverReport('untried', null)];
       if (!loaded.device) return new LocalphiError('device', whyNone(loaded.rungs));
       run.active = run.browser;
       this.#show(run, readyInBrowser(choice, loaded, loaded.device));
+      setTimeout(() => void this.#check(run), CHECK_AFTER_MS);
       return null;
     } catch (error) {
       const problem = fromShape(toShape(error, 'worker'));
       if (run === this.#run) this.#markBrowser(reasonOf(problem));
       return problem;
     }
+  }
+
+  #loadHandlers(run: Run): LoadHandlers {
+    return {
+      onProgress: (progress) => {
+        this.#show(run, { phase: 'loading', progress, question: null });
+      },
+      onPlan: () => this.#parts.persist(),
+      onSpace: (needsBytes, freeBytes) =>
+        new Promise((resolve) => {
+          run.goOn = resolve;
+          const question = { needsBytes, freeBytes };
+          this.#show(run, { phase: 'loading', progress: null, question });
+        }),
+    };
+  }
+
+  /** Compares files that were not for long; damaged ones are repaired, and a note says so. */
+  async #check(run: Run): Promise<void> {
+    if (run !== this.#run || run.active === null || run.active !== run.browser) return;
+    const report = await run.browser.check(run.modelId, { force: false }).catch(() => null);
+    const state = this.#state.value;
+    if (run !== this.#run || state.phase !== 'ready' || !report?.repaired.length) return;
+    this.#state.value = { ...state, notes: [...state.notes, 'repaired'] };
   }
 
   /** problem: why no device of the browser is used, or null when the server was chosen. */
@@ -225,6 +297,13 @@ export class Engine {
   }
 }
 
+const CONNECTING: EngineState = { phase: 'loading', progress: null, question: null };
+
+function newRun(choice: DeviceChoice): Run {
+  const stop = new AbortController();
+  return { choice, modelId: '', browser: null, active: null, stop, goOn: () => {} };
+}
+
 const ALL_UNTRIED: readonly RungReport[] = [...BROWSER_DEVICES, 'server' as const].map(
   (device) => ({ device, state: 'untried', reason: null }),
 );
@@ -250,5 +329,6 @@ function whyNone(rungs: readonly RungReport[]): string {
 }
 
 function reasonOf({ kind, message }: LocalphiError): Reason {
+  if (kind === 'stopped') return { code: 'stopped' };
   return { code: kind === 'worker' ? 'no-worker' : 'failed', detail: message };
 }

@@ -36,7 +36,7 @@ export function Header({ engine, library, ui }: Props) {
         {strings.product}
       </h1>
       <StatusChip engine={engine} conversation={conversation} />
-      <DevicePicker engine={engine} library={library} />
+      <DevicePicker engine={engine} library={library} ui={ui} />
       {!ui.listShown && (
         <button
           type="button"

@@ -3,12 +3,14 @@ import { LocalphiError, fromShape } from '../shared/errors';
 import type {
   BrowserDevice,
   ChatOptions,
+  CheckReport,
   LoadNote,
   LoadProgress,
   Message,
   ModelSummary,
   PageMessage,
   RungReport,
+  StorageReport,
   WorkerMessage,
 } from '../shared/protocol';
 import type { AnswerEnd, AnswerHandlers, Backend } from './backend';
@@ -20,6 +22,18 @@ export interface Loaded {
   readonly model: ModelSummary | null;
   readonly rungs: readonly RungReport[];
   readonly notes: readonly LoadNote[];
+}
+
+/** Told how loading goes, and asked what to do. */
+export interface LoadHandlers {
+  onProgress(progress: LoadProgress): void;
+  /** A large download is about to begin; it does once the promise has settled. */
+  onPlan(fetchBytes: number): Promise<void>;
+  /**
+   * The browser will not keep so much (freeBytes: what it would, null when it does not tell).
+   * Once the promise resolves, the model is fetched for this visit only.
+   */
+  onSpace(needsBytes: number, freeBytes: number | null): Promise<void>;
 }
 
 /** A worker looks for a cancel once per token; one that takes longer has died or hangs. */
@@ -36,6 +50,7 @@ export class LocalBackend implements Backend {
   readonly #exchanges = new Map<number, Exchange>();
   #fault: LocalphiError | null = null;
   #lastId = 0;
+  #loadId = 0;
   /** The answer in the making; null when the model is free. */
   #answering: Promise<unknown> | null = null;
 
@@ -54,19 +69,73 @@ export class LocalBackend implements Backend {
     });
   }
 
-  /** Rejects when the files are at fault or the worker died. */
+  /**
+   * Rejects when the files are at fault or the worker died; with `stopped` when the signal aborts.
+   * What has been fetched by then is kept.
+   */
   load(
     modelId: string,
     choice: 'auto' | BrowserDevice,
-    onProgress: (progress: LoadProgress) => void,
+    handlers: LoadHandlers,
+    { signal }: { signal: AbortSignal },
   ): Promise<Loaded> {
     const id = ++this.#lastId;
-    return this.#exchange({ type: 'load', id, modelId, choice }, (message, resolve) => {
-      if (message.type === 'progress') onProgress(message.progress);
-      else if (message.type === 'loaded') resolve(message);
-      else if (message.type === 'unavailable') {
-        resolve({ device: null, model: null, rungs: message.rungs, notes: [] });
-      }
+    this.#loadId = id;
+    const goOn = () => {
+      this.#send({ type: 'go-on', id });
+    };
+    const cancel = () => {
+      this.#send({ type: 'cancel', id });
+    };
+    const loaded = this.#exchange<Loaded>(
+      { type: 'load', id, modelId, choice },
+      (message, resolve) => {
+        if (message.type === 'progress') handlers.onProgress(message.progress);
+        else if (message.type === 'plan') {
+          handlers.onPlan(message.fetchBytes).then(goOn, goOn);
+        } else if (message.type === 'space') {
+          handlers.onSpace(message.needsBytes, message.freeBytes).then(goOn, cancel);
+        } else if (message.type === 'loaded') resolve(message);
+        else if (message.type === 'unavailable') {
+          resolve({ device: null, model: null, rungs: message.rungs, notes: [] });
+        }
+      },
+    );
+    signal.addEventListener('abort', cancel);
+    if (signal.aborted) cancel();
+    return loaded.finally(() => {
+      signal.removeEventListener('abort', cancel);
+    });
+  }
+
+  /** Holds the download, or lets it go on. No effect when there is none. */
+  hold(paused: boolean): void {
+    this.#send({ type: paused ? 'pause' : 'resume', id: this.#loadId });
+  }
+
+  /** What the browser keeps of models. */
+  kept(): Promise<StorageReport> {
+    const id = ++this.#lastId;
+    return this.#exchange({ type: 'kept', id }, (message, resolve) => {
+      if (message.type === 'kept') resolve(message.storage);
+    });
+  }
+
+  /** Rejects with `busy` while the model is being fetched. */
+  remove(modelId: string): Promise<void> {
+    const id = ++this.#lastId;
+    return this.#exchange({ type: 'remove', id, modelId }, (message, resolve) => {
+      if (message.type === 'removed') resolve();
+    });
+  }
+
+  /** Compares what is kept of the model with its manifest, and fetches damaged parts again. */
+  check(modelId: string, { force }: { force: boolean }): Promise<CheckReport> {
+    const id = ++this.#lastId;
+    return this.#exchange({ type: 'check', id, modelId, force }, (message, resolve) => {
+      if (message.type !== 'checked') return;
+      if (message.rungs) this.#onRungs(message.rungs);
+      resolve(message.report);
     });
   }
 

@@ -13,6 +13,7 @@ import { Engine } from './engine';
 import { openHistory } from './history';
 import { LocalBackend } from './local-backend';
 import { keepForOffline } from './offline';
+import { persistStorage } from './persist';
 import { parseLink, preferences, without } from './preferences';
 import { RemoteBackend, fetchModelIds } from './remote-backend';
 import { rootState } from './root-state';
@@ -36,6 +37,7 @@ async function start(root: HTMLElement): Promise<void> {
       rememberModelId: (id) => {
         preferences.modelId = id;
       },
+      persist: () => persistStorage(),
     },
     link.modelId,
   );

@@ -1,6 +1,13 @@
 /** Every word the page says, in one place so that it can be said in other languages. */
 import type { ErrorKind } from '../shared/errors';
-import type { AnswerStats, Device, DeviceChoice, LoadNote, Reason } from '../shared/protocol';
+import type {
+  AnswerStats,
+  Device,
+  DeviceChoice,
+  LoadNote,
+  LoadProgress,
+  Reason,
+} from '../shared/protocol';
 import type { ChatGroup } from './chats/record';
 import type { NumberField } from './settings';
 
@@ -29,6 +36,7 @@ const reasons: Record<Reason['code'], string> = {
   'wrong-answers': 'It computed a test question wrongly.',
   'too-slow': 'It was not ready in time.',
   failed: 'It failed.',
+  stopped: 'Loading the model was stopped.',
   'no-server': 'The server cannot be reached.',
   'no-worker': 'The browser could not start the model’s thread.',
 };
@@ -36,7 +44,7 @@ const reasons: Record<Reason['code'], string> = {
 const errors: Record<ErrorKind, string> = {
   network: 'The server cannot be reached. Check that it is still running, then try again.',
   damaged:
-    'A model file arrived damaged, twice. Try again; if it stays so, the server’s copy is bad.',
+    'A part of a model file arrived damaged, three times. Try again; if it stays so, the server’s copy is bad.',
   manifest: 'The model’s description cannot be used. Its folder on the server needs repair.',
   variant: 'The model has no files for this device. Choose another device.',
   context: 'This chat is longer than the model can read. Start a new chat.',
@@ -45,11 +53,15 @@ const errors: Record<ErrorKind, string> = {
   timeout: 'The device was not ready in time. Try again, or choose another device.',
   server: 'The server could not answer. Try again.',
   worker: 'The model’s thread stopped. Try again.',
+  stopped:
+    'Loading the model was stopped. What has arrived is kept, and loading goes on from there.',
+  busy: 'The model is being fetched, here or in another tab. Stop that first.',
 };
 
 const notes: Record<LoadNote, string> = {
   'one-thread': 'The page is not isolated, so WASM runs on one core only.',
   'not-stored': 'The browser keeps no files for this page, so the model is fetched on each visit.',
+  repaired: 'A part of the model had changed in the browser’s storage. It was fetched again.',
   'stored-manifest': 'The server is out of reach. This is the model of an earlier visit.',
 };
 
@@ -222,13 +234,43 @@ export const strings = {
   preparing: 'Getting the model ready…',
   connecting: 'Looking for the model…',
   unavailable: 'Not available',
-  /** bytes so far, bytes in all, bytes per second or null when not known. */
-  progress: (loadedBytes: number, totalBytes: number, bytesPerSecond: number | null) => {
+  downloading: ({ stage, state, ...progress }: LoadProgress) => {
+    const { loadedBytes, totalBytes, bytesPerSecond, secondsLeft } = progress;
     const share = totalBytes > 0 ? (100 * loadedBytes) / totalBytes : 0;
-    const rate = bytesPerSecond === null ? '' : ` · ${megabytes(bytesPerSecond)} MB/s`;
-    const bytes = `${megabytes(loadedBytes)} of ${megabytes(totalBytes)} MB`;
-    return `${bytes} · ${count.format(share)} %${rate}`;
+    const parts = [
+      stage === 'waiting' ? 'Another tab is fetching the model' : null,
+      `${megabytes(loadedBytes)} of ${megabytes(totalBytes)} MB`,
+      `${count.format(share)} %`,
+      bytesPerSecond === null ? null : `${megabytes(bytesPerSecond)} MB/s`,
+      secondsLeft === null || secondsLeft < 1 ? null : `${duration(secondsLeft)} left`,
+      { running: null, paused: 'paused', retrying: 'waiting for the server' }[state],
+    ];
+    return parts.filter((part) => part !== null).join(' · ');
   },
+  pause: 'Pause',
+  resume: 'Go on',
+  stopLoading: 'Stop',
+  spaceQuestion: (needsBytes: number, freeBytes: number | null) => {
+    const most = freeBytes === null ? 'no more' : `${amount(freeBytes)} more at most`;
+    return `The model needs ${amount(needsBytes)}, but the browser keeps ${most} for this page.`;
+  },
+  useWithoutKeeping: 'Fetch it for this visit',
+  useServer: 'Use the server',
+  kept: 'Kept in this browser',
+  keptNothing: 'No model is kept.',
+  keptModel: (name: string, bytes: number) => `${name} · ${amount(bytes)}`,
+  keptInAll: (usageBytes: number, quotaBytes: number) =>
+    `${amount(usageBytes)} of ${amount(quotaBytes)} used`,
+  checkModel: 'Check',
+  checkModelLabel: (name: string) => `Check the files of ${name}`,
+  modelChecked: (name: string, repaired: number) =>
+    repaired === 0
+      ? `All of ${name} is as it should be.`
+      : `${name} had damaged files. They are whole again.`,
+  deleteModel: 'Delete',
+  deleteModelLabel: (name: string) => `Delete ${name} from this browser`,
+  reallyDelete: 'Really?',
+  modelDeleted: (name: string) => `${name} was deleted from this browser.`,
   reading: (share: number) => `Reading the chat, ${count.format(100 * share)} %`,
   thinking: 'Thinking…',
   stopped: 'Stopped.',
@@ -256,6 +298,16 @@ function shorten(text: string): string {
 
 function megabytes(bytes: number): string {
   return tenths.format(bytes / 1e6);
+}
+
+function duration(seconds: number): string {
+  if (seconds < 90) return `${count.format(seconds)} s`;
+  const minutes = seconds / 60;
+  return minutes < 90 ? `${count.format(minutes)} min` : `${tenths.format(minutes / 60)} h`;
+}
+
+function amount(bytes: number): string {
+  return bytes < 1e9 ? `${megabytes(bytes)} MB` : `${tenths.format(bytes / 1e9)} GB`;
 }
 
 function perSecond(rate: number): string {

@@ -11,8 +11,10 @@
  *   timeout     a device did not come up in time
  *   server      the server answered with an error
  *   worker      the worker did not start or died
+ *   stopped     the user stopped loading the model, so that something else has to answer
+ *   busy        the files are being fetched, perhaps by another tab
  *
- * Cancelling is not an error; it is an AbortSignal.
+ * Cancelling an answer is not an error; it is an AbortSignal.
  */
 export type ErrorKind =
   | 'network'
@@ -24,7 +26,9 @@ export type ErrorKind =
   | 'canary'
   | 'timeout'
   | 'server'
-  | 'worker';
+  | 'worker'
+  | 'stopped'
+  | 'busy';
 
 /** An error whose cause is known. `message` says what was wanted and what came. */
 export class LocalphiError extends Error {

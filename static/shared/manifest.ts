@@ -10,7 +10,9 @@ export interface FileEntry {
   readonly name: string;
   readonly sizeBytes: number;
   readonly sha256: string;
-  /** SHA-256 of each `chunkBytes` of the file, the last chunk may be shorter. */
+  /** The file comes in chunks of this size; the last one may be shorter. */
+  readonly chunkBytes: number;
+  /** SHA-256 of each chunk. */
   readonly chunks: readonly string[];
 }
 
@@ -42,7 +44,6 @@ export interface Manifest {
   readonly sampling: Sampling;
   readonly systemPrompt: string | null;
   readonly promptFormat: PromptFormat;
-  readonly chunkBytes: number;
   readonly variants: ReadonlyMap<string, Variant>;
 }
 
@@ -74,7 +75,7 @@ export function parseManifest(json: unknown): Manifest {
     const came = JSON.stringify(root['schema']);
     throw new LocalphiError('manifest', `localphi.json has schema ${came}, wanted ${SCHEMA}`);
   }
-  const chunkBytes = asCount(root['chunk_bytes'], 'chunk_bytes');
+  const chunkBytes = asChunkBytes(root['chunk_bytes']);
   const files = parseFiles(root['files'], chunkBytes);
   return {
     id: asString(root['id'], 'id'),
@@ -84,7 +85,6 @@ export function parseManifest(json: unknown): Manifest {
     systemPrompt:
       root['system_prompt'] === null ? null : asString(root['system_prompt'], 'system_prompt'),
     promptFormat: parsePromptFormat(root['prompt_format']),
-    chunkBytes,
     variants: parseVariants(root['variants'], files),
   };
 }
@@ -145,7 +145,7 @@ function parseFile(name: string, json: unknown, chunkBytes: number): FileEntry {
   const entry = asObject(json, where);
   const sizeBytes = asCount(entry['size'], `${where}.size`);
   const chunks = asStrings(entry['chunks'], `${where}.chunks`);
-  const wanted = Math.ceil(sizeBytes / chunkBytes);
+  const wanted = Math.max(1, Math.ceil(sizeBytes / chunkBytes));
   if (chunks.length !== wanted) {
     throw new LocalphiError(
       'manifest',
@@ -153,7 +153,19 @@ function parseFile(name: string, json: unknown, chunkBytes: number): FileEntry {
     );
   }
   const sha256 = asHash(entry['sha256'], `${where}.sha256`);
-  return { name, sizeBytes, sha256, chunks };
+  return { name, sizeBytes, sha256, chunkBytes, chunks };
+}
+
+/** Chunks are compared in memory; a manifest must not ask for more of it than a browser has. */
+const MOST_CHUNK_BYTES = 256 * 1024 * 1024;
+
+function asChunkBytes(value: unknown): number {
+  const bytes = asCount(value, 'chunk_bytes');
+  if (bytes > 0 && bytes <= MOST_CHUNK_BYTES) return bytes;
+  throw new LocalphiError(
+    'manifest',
+    `chunk_bytes should be from 1 to ${MOST_CHUNK_BYTES}, but is ${bytes}`,
+  );
 }
 
 function asHash(value: unknown, where: string): string {

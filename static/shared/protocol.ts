@@ -1,7 +1,8 @@
 /**
  * What the page and the worker say to each other.
  * Every exchange is one `PageMessage` with an id, then `WorkerMessage`s with the same id;
- * the last of them is `loaded`, `unavailable`, `done` or `error`.
+ * the last of them is `loaded`, `unavailable`, `done`, `kept`, `removed`, `checked` or `error`.
+ * `cancel`, `pause`, `resume` and `go-on` steer an exchange that is under way.
  */
 import type { ErrorShape } from './errors';
 
@@ -32,6 +33,7 @@ export interface Reason {
     | 'wrong-answers'
     | 'too-slow'
     | 'failed'
+    | 'stopped'
     | 'no-server'
     | 'no-worker';
   readonly detail?: string;
@@ -45,15 +47,48 @@ export interface RungReport {
 }
 
 /** Things that are worth a quiet word, though everything works. */
-export type LoadNote = 'one-thread' | 'not-stored' | 'stored-manifest';
+export type LoadNote = 'one-thread' | 'not-stored' | 'stored-manifest' | 'repaired';
 
+/**
+ * `waiting`: another tab fetches the files, and the bytes are its own as far as it tells.
+ * `files`: they are fetched here. `session`: they are at hand, and the device gets ready.
+ */
 export interface LoadProgress {
-  readonly stage: 'files' | 'session';
+  readonly stage: 'waiting' | 'files' | 'session';
+  /** `retrying`: the server keeps us waiting. */
+  readonly state: 'running' | 'retrying' | 'paused';
   /** Bytes at hand so far, and in all. */
   readonly loadedBytes: number;
   readonly totalBytes: number;
-  /** Null until there is enough to tell. */
+  /** Of the last seconds; null until there is enough to tell. */
   readonly bytesPerSecond: number | null;
+  readonly secondsLeft: number | null;
+}
+
+/** A model of which the browser keeps something. */
+export interface KeptModel {
+  readonly id: string;
+  readonly name: string;
+  readonly keptBytes: number;
+}
+
+/** What this page takes of the browser's storage. */
+export interface StorageReport {
+  readonly models: readonly KeptModel[];
+  /** `memory`: nothing outlives the visit. */
+  readonly place: 'opfs' | 'cache' | 'memory';
+  /** All that the page keeps, and what it may keep; null where the browser does not tell. */
+  readonly usageBytes: number | null;
+  readonly quotaBytes: number | null;
+  /** Whether the browser asks before it deletes anything. */
+  readonly persistent: boolean;
+}
+
+/** What came of comparing a model's files with its manifest. */
+export interface CheckReport {
+  readonly checkedBytes: number;
+  /** Names of the files that were damaged and are whole again. */
+  readonly repaired: readonly string[];
 }
 
 export interface ModelSummary {
@@ -112,6 +147,30 @@ export interface ChatMessage {
   readonly options: ChatOptions;
 }
 
+/** Asks what the browser keeps of models. */
+export interface KeptMessage {
+  readonly type: 'kept';
+  readonly id: number;
+}
+
+/** Deletes what the browser keeps of a model. One that is in use goes on until it is loaded again. */
+export interface RemoveMessage {
+  readonly type: 'remove';
+  readonly id: number;
+  readonly modelId: string;
+}
+
+/**
+ * Compares a model's files with its manifest and fetches damaged chunks again; a model that is in use
+ * then gets a new session. Unless forced, files are passed over that were compared not long ago.
+ */
+export interface CheckMessage {
+  readonly type: 'check';
+  readonly id: number;
+  readonly modelId: string;
+  readonly force: boolean;
+}
+
 /** Ends the exchange `id` early; no effect on one that is over. */
 export interface CancelMessage {
   readonly type: 'cancel';
@@ -124,10 +183,34 @@ export interface KeyMessage {
   readonly key: string | null;
 }
 
-export type PageMessage = LoadMessage | ChatMessage | CancelMessage;
+/** Holds the download of the exchange `id`, or lets it go on. */
+export interface PauseMessage {
+  readonly type: 'pause' | 'resume';
+  readonly id: number;
+}
+
+/** Yes to the question that the exchange `id` asked last (`plan`, `space`); `cancel` is no. */
+export interface GoOnMessage {
+  readonly type: 'go-on';
+  readonly id: number;
+}
+
+export type PageMessage =
+  | LoadMessage
+  | ChatMessage
+  | KeptMessage
+  | RemoveMessage
+  | CheckMessage
+  | CancelMessage
+  | PauseMessage
+  | GoOnMessage;
 
 export type WorkerMessage = { readonly id: number } & (
   | { readonly type: 'progress'; readonly progress: LoadProgress }
+  /** A large download is about to begin; time to ask that it be kept. Waits for `go-on`. */
+  | { readonly type: 'plan'; readonly fetchBytes: number }
+  /** The browser will not keep the files; `go-on` fetches them for this visit only. */
+  | { readonly type: 'space'; readonly needsBytes: number; readonly freeBytes: number | null }
   | {
       readonly type: 'loaded';
       readonly device: BrowserDevice;
@@ -148,6 +231,14 @@ export type WorkerMessage = { readonly id: number } & (
       readonly reason: EndReason;
       readonly stats: AnswerStats;
       readonly ids: AnswerIds;
+    }
+  | { readonly type: 'kept'; readonly storage: StorageReport }
+  | { readonly type: 'removed' }
+  | {
+      readonly type: 'checked';
+      readonly report: CheckReport;
+      /** Where the model got a new session for it, else null. */
+      readonly rungs: readonly RungReport[] | null;
     }
   | { readonly type: 'error'; readonly error: ErrorShape }
 );

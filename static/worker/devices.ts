@@ -31,7 +31,9 @@ export interface Footing {
 }
 
 /** Errors that would meet every rung alike: the files, not the device, are at fault. */
-const FILE_ERRORS: ReadonlySet<string> = new Set(['network', 'damaged', 'manifest', 'server']);
+const FILE_ERRORS: ReadonlySet<string> = new Set([
+  ...['network', 'damaged', 'manifest', 'server', 'stopped'],
+]);
 
 /** Walks down the rungs until one holds, and remembers why the others did not. */
 export class Ladder {

@@ -2,22 +2,34 @@
 import { toShape } from '../shared/errors';
 import type {
   ChatMessage,
+  CheckMessage,
   KeyMessage,
   LoadMessage,
   LoadNote,
   PageMessage,
   WorkerMessage,
 } from '../shared/protocol';
+import { Exchanges } from './exchanges';
+import type { Exchange } from './exchanges';
 import { ModelFetcher } from './files/fetch-model';
-import { openOpfsStore } from './files/store-opfs';
-import { MemoryStore } from './files/store-memory';
+import {
+  clearAway,
+  filesOf,
+  keptManifest,
+  openStore,
+  removeModel,
+  storageReport,
+} from './files/kept-models';
 import { Model } from './model';
 import { threadCount } from './runtime/ort';
 import { setServerKey } from './server-fetch';
 
-const cancels = new Map<number, AbortController>();
+/** Disks rot slowly; comparing gigabytes at each visit would cost seconds and battery. */
+const CHECK_EVERY_MS = 7 * 24 * 3600 * 1000;
+
+const exchanges = new Exchanges();
 let model: Model | null = null;
-let queue: Promise<void> = Promise.resolve();
+let queue: Promise<unknown> = Promise.resolve();
 
 self.addEventListener('message', ({ data }: MessageEvent<PageMessage | KeyMessage>) => {
   switch (data.type) {
@@ -25,48 +37,86 @@ self.addEventListener('message', ({ data }: MessageEvent<PageMessage | KeyMessag
       setServerKey(data.key);
       break;
     case 'load':
-      enqueue(() => load(data));
+      answer(data.id, (exchange) => enqueue(() => load(data, exchange)));
       break;
     case 'chat':
-      cancels.set(data.id, new AbortController());
-      enqueue(() => chat(data));
+      answer(data.id, (exchange) => enqueue(() => chat(data, exchange)));
+      break;
+    case 'kept':
+      answer(data.id, async () => {
+        post({ id: data.id, type: 'kept', storage: await storageReport(await openStore()) });
+      });
+      break;
+    case 'remove':
+      answer(data.id, async () => {
+        await removeModel(await openStore(), data.modelId);
+        post({ id: data.id, type: 'removed' });
+      });
+      break;
+    case 'check':
+      answer(data.id, (exchange) => check(data, exchange));
       break;
     case 'cancel':
-      cancels.get(data.id)?.abort();
+    case 'pause':
+    case 'resume':
+    case 'go-on':
+      exchanges.steer(data);
       break;
     default:
       data satisfies never;
   }
 });
 
-/** Runs work after all earlier work, whether that failed or not. */
-function enqueue(work: () => Promise<void>): void {
-  queue = queue.catch(() => {}).then(work);
+/** Runs the work of an exchange, which can be steered meanwhile; what it throws is its last message. */
+function answer(id: number, work: (exchange: Exchange) => Promise<void>): void {
+  const exchange = exchanges.begin(id);
+  work(exchange)
+    .catch((error: unknown) => {
+      post({ id, type: 'error', error: toShape(error, 'worker') });
+    })
+    .finally(() => {
+      exchanges.end(id);
+    });
 }
 
-async function load({ id, modelId, choice }: LoadMessage): Promise<void> {
-  try {
-    await model?.dispose();
-    model = null;
-    const fetcher = new ModelFetcher(modelId, (await openOpfsStore()) ?? new MemoryStore());
-    const { manifest, fresh } = await fetcher.manifest();
-    const next = new Model(manifest, fetcher, (progress) => {
+/** Runs work after all earlier work, whether that failed or not. */
+function enqueue(work: () => Promise<void>): Promise<void> {
+  const done = queue.catch(() => {}).then(work);
+  queue = done;
+  return done;
+}
+
+async function load({ id, modelId, choice }: LoadMessage, exchange: Exchange): Promise<void> {
+  await model?.dispose();
+  model = null;
+  const store = await openStore();
+  const fetcher = new ModelFetcher(modelId, store);
+  const { manifest, fresh } = await fetcher.manifest();
+  const next = new Model(manifest, fetcher, {
+    ...exchange,
+    onProgress: (progress) => {
       post({ id, type: 'progress', progress });
-    });
-    const device = await next.load(choice);
-    if (device === null) {
-      post({ id, type: 'unavailable', rungs: next.rungs });
-      return;
-    }
-    model = next;
-    if (fresh) await fetcher.prune();
-    const notes = notesOn(fetcher, fresh);
-    const { name, contextLength } = manifest;
-    const summary = { id: manifest.id, name, contextLength };
-    post({ id, type: 'loaded', device, model: summary, rungs: next.rungs, notes });
-  } catch (error) {
-    post({ id, type: 'error', error: toShape(error, 'worker') });
+    },
+    onPlan: (fetchBytes) => {
+      post({ id, type: 'plan', fetchBytes });
+      return exchange.goneOn();
+    },
+    onSpace: (needsBytes, freeBytes) => {
+      post({ id, type: 'space', needsBytes, freeBytes });
+      return exchange.goneOn();
+    },
+  });
+  const device = await next.load(choice);
+  if (device === null) {
+    post({ id, type: 'unavailable', rungs: next.rungs });
+    return;
   }
+  model = next;
+  if (fresh) await clearAway(store).catch(() => {}); // untidy, but the model is there
+  const notes = notesOn(fetcher, fresh);
+  const { name, contextLength } = manifest;
+  const summary = { id: manifest.id, name, contextLength };
+  post({ id, type: 'loaded', device, model: summary, rungs: next.rungs, notes });
 }
 
 function notesOn(fetcher: ModelFetcher, fresh: boolean): readonly LoadNote[] {
@@ -77,33 +127,39 @@ function notesOn(fetcher: ModelFetcher, fresh: boolean): readonly LoadNote[] {
   return notes;
 }
 
-async function chat({ id, messages, options }: ChatMessage): Promise<void> {
-  const signal = cancels.get(id)!.signal;
+async function chat({ id, messages, options }: ChatMessage, { signal }: Exchange): Promise<void> {
   const current = model;
-  try {
-    if (!current) throw new Error('no model is loaded');
-    const end = await current.chat(
-      messages,
-      options,
-      {
-        onReading: (doneTokens, totalTokens) => {
-          post({ id, type: 'reading', doneTokens, totalTokens });
-        },
-        onText: (text) => {
-          post({ id, type: 'text', text });
-        },
-        onMoved: (device) => {
-          post({ id, type: 'moved', device, rungs: current.rungs });
-        },
+  if (!current) throw new Error('no model is loaded');
+  const end = await current.chat(
+    messages,
+    options,
+    {
+      onReading: (doneTokens, totalTokens) => {
+        post({ id, type: 'reading', doneTokens, totalTokens });
       },
-      { signal },
-    );
-    post({ id, type: 'done', ...end });
-  } catch (error) {
-    post({ id, type: 'error', error: toShape(error, 'worker') });
-  } finally {
-    cancels.delete(id);
-  }
+      onText: (text) => {
+        post({ id, type: 'text', text });
+      },
+      onMoved: (device) => {
+        post({ id, type: 'moved', device, rungs: current.rungs });
+      },
+    },
+    { signal },
+  );
+  post({ id, type: 'done', ...end });
+}
+
+/** Beside the queue: answers go on meanwhile. */
+async function check({ id, modelId, force }: CheckMessage, exchange: Exchange): Promise<void> {
+  const store = await openStore();
+  const manifest = await keptManifest(store, modelId);
+  const entries = manifest ? filesOf(manifest) : [];
+  const fetcher = new ModelFetcher(modelId, store);
+  const beforeMs = force ? Infinity : Date.now() - CHECK_EVERY_MS;
+  const report = await fetcher.check(entries, beforeMs, exchange);
+  const affected = report.repaired.length > 0 && model?.manifest.id === modelId ? model : null;
+  if (affected) await enqueue(() => affected.reopen());
+  post({ id, type: 'checked', report, rungs: affected?.rungs ?? null });
 }
 
 function post(message: WorkerMessage): void {

@@ -2,7 +2,7 @@
 import { LocalphiError } from '../shared/errors';
 import { parseJson } from '../shared/json';
 import { parseDecoderConfig, withGraphOf } from '../shared/manifest';
-import type { FileEntry, Manifest, Sampling, Variant } from '../shared/manifest';
+import type { Manifest, Sampling, Variant } from '../shared/manifest';
 import { render } from '../shared/prompt';
 import type {
   AnswerIds,
@@ -10,14 +10,13 @@ import type {
   BrowserDevice,
   ChatOptions,
   EndReason,
-  LoadProgress,
   Message,
   RungReport,
 } from '../shared/protocol';
 import { checkCanary } from './canary';
 import { Ladder, RUNGS, reasonOf } from './devices';
 import type { Footing, Rung } from './devices';
-import type { ModelFetcher } from './files/fetch-model';
+import type { FilesOptions, ModelFetcher } from './files/fetch-model';
 import { generate } from './runtime/generate';
 import type { Answer, AnswerListener } from './runtime/generate';
 import { NO_RULES, Sampler } from './runtime/sampler';
@@ -29,9 +28,6 @@ import { Tokenizer } from './runtime/tokenizer';
 
 /** Compiling shaders for a big model may take a minute; a provider that hangs takes for ever. */
 const SESSION_TIMEOUT_MS = 120_000;
-
-/** A transfer rate says little before this. */
-const RATE_AFTER_S = 0.3;
 
 /** Told what happens to an answer, in order. */
 export interface ChatListener extends Omit<AnswerListener, 'onToken'> {
@@ -55,22 +51,20 @@ interface Language {
 export class Model {
   readonly manifest: Manifest;
   readonly #fetcher: ModelFetcher;
-  readonly #onProgress: (progress: LoadProgress) => void;
+  readonly #bornAtMs = Date.now();
+  #options: FilesOptions;
   readonly #ladder = new Ladder(RUNGS, (rung) => this.#open(rung));
   #footing: Footing | null = null;
   #language: Language | null = null;
   /** Of the rung in use. */
   #contextLength: number;
 
-  constructor(
-    manifest: Manifest,
-    fetcher: ModelFetcher,
-    onProgress: (progress: LoadProgress) => void,
-  ) {
+  /** options: how `load` fetches files. */
+  constructor(manifest: Manifest, fetcher: ModelFetcher, options: FilesOptions) {
     this.manifest = manifest;
     this.#contextLength = manifest.contextLength;
     this.#fetcher = fetcher;
-    this.#onProgress = onProgress;
+    this.#options = options;
   }
 
   get rungs(): readonly RungReport[] {
@@ -79,8 +73,12 @@ export class Model {
 
   /** The device that holds, or null when none does. Rejects when the files are at fault. */
   async load(choice: 'auto' | BrowserDevice): Promise<BrowserDevice | null> {
-    this.#footing = await this.#ladder.climb(choice);
-    return this.#footing?.device ?? null;
+    try {
+      this.#footing = await this.#ladder.climb(choice);
+      return this.#footing?.device ?? null;
+    } finally {
+      this.#options = inSilence(this.#options);
+    }
   }
 
   /**
@@ -125,6 +123,14 @@ export class Model {
     const footing = this.#footing;
     this.#footing = null;
     await footing?.session.dispose();
+  }
+
+  /** Makes the session anew, on the same device if it holds: the files have changed under it. */
+  async reopen(): Promise<void> {
+    const device = this.#footing?.device;
+    if (!device) return;
+    await this.dispose();
+    this.#footing = await this.#ladder.climb(device);
   }
 
   async #moveOn(error: unknown): Promise<BrowserDevice> {
@@ -173,7 +179,17 @@ export class Model {
   async #open(rung: Rung): Promise<DecoderSession> {
     const variant = this.manifest.variants.get(rung.variant);
     if (!variant) throw new LocalphiError('variant', `the model has no variant ${rung.variant}`);
-    const files = await this.#fetchFiles(variant);
+    try {
+      return await this.#openVariant(rung, variant);
+    } catch (error) {
+      // Before a device is blamed: stored files are trusted, and may have changed since they came.
+      if (!mayBeTheFiles(error) || !(await this.#mend(variant))) throw error;
+      return this.#openVariant(rung, variant);
+    }
+  }
+
+  async #openVariant(rung: Rung, variant: Variant): Promise<DecoderSession> {
+    const files = await this.#fetcher.files(variant.files, this.#options);
     const json = await readJson(files, 'genai_config.json');
     const config = withGraphOf(parseDecoderConfig(json), variant);
     this.#language ??= await this.#readLanguage(files, config.endIds);
@@ -183,24 +199,10 @@ export class Model {
     return withTimeout(openChecked(rung, source, variant), SESSION_TIMEOUT_MS);
   }
 
-  async #fetchFiles({ files }: Variant): Promise<ModelFiles> {
-    const totalBytes = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-    const startMs = performance.now();
-    let loadedBytes = 0;
-    const onBytes = (addedBytes: number) => {
-      loadedBytes += addedBytes;
-      const seconds = (performance.now() - startMs) / 1000;
-      const bytesPerSecond = seconds > RATE_AFTER_S ? loadedBytes / seconds : null;
-      this.#onProgress({ stage: 'files', loadedBytes, totalBytes, bytesPerSecond });
-    };
-    const blobs = new Map<string, Blob>();
-    for (const entry of files) blobs.set(entry.name, await this.#fetchFile(entry, onBytes));
-    this.#onProgress({ stage: 'session', loadedBytes, totalBytes, bytesPerSecond: null });
-    return blobs;
-  }
-
-  #fetchFile(entry: FileEntry, onBytes: (addedBytes: number) => void): Promise<Blob> {
-    return this.#fetcher.file(entry, this.manifest.chunkBytes, onBytes);
+  /** Whether files were damaged and are whole again. */
+  async #mend({ files }: Variant): Promise<boolean> {
+    const { repaired } = await this.#fetcher.check(files, this.#bornAtMs, this.#options);
+    return repaired.length > 0;
   }
 
   async #readLanguage(files: ModelFiles, configEndIds: readonly number[]): Promise<Language> {
@@ -224,6 +226,18 @@ function rulesOf(sampling: Sampling, options: ChatOptions): SamplingRules {
     presencePenalty: options.presencePenalty ?? NO_RULES.presencePenalty,
     frequencyPenalty: options.frequencyPenalty ?? NO_RULES.frequencyPenalty,
   };
+}
+
+/** How files are fetched when nobody watches any more: without questions, for this visit if need be. */
+function inSilence(options: FilesOptions): FilesOptions {
+  const yes = () => Promise.resolve();
+  return { ...options, onProgress: () => {}, onPlan: yes, onSpace: yes };
+}
+
+/** Errors that damaged weights can have for a consequence. */
+function mayBeTheFiles(error: unknown): boolean {
+  if (!(error instanceof LocalphiError)) return true;
+  return ['canary', 'device', 'manifest'].includes(error.kind);
 }
 
 async function openChecked(

@@ -54,6 +54,19 @@ def test_a_file_the_browser_has_is_not_sent_again(client: FlaskClient) -> None:
     assert client.get(FILE, headers={"If-None-Match": etag}).status_code == 304
 
 
+def test_an_address_with_the_hash_may_be_cached_for_ever_and_is_not_found_once_the_file_changed(
+    client: FlaskClient,
+) -> None:
+    sha256 = load_manifest(DEMO).files["model.onnx.data"].sha256
+    kept = client.get(f"{FILE}?v={sha256}", headers={"Range": "bytes=0-9"})
+    assert kept.status_code == 206
+    assert "immutable" in kept.headers["Cache-Control"]
+    assert client.get(FILE).headers["Cache-Control"] == "no-cache"
+    changed = client.get(f"{FILE}?v={'0' * 64}")
+    assert changed.status_code == 404
+    assert "has changed" in changed.get_json()["error"]["message"]
+
+
 @pytest.mark.parametrize(
     "name", ["LICENSE", "../../../errors.py", "..%2f..%2fstore.py", "genai_config.json.bak"]
 )

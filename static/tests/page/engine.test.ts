@@ -1,11 +1,11 @@
-import { expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 
 import type { Backend } from '../../page/backend';
 import { Engine } from '../../page/engine';
 import type { BrowserBackend, EngineParts } from '../../page/engine';
-import type { Loaded } from '../../page/local-backend';
+import type { LoadHandlers, Loaded } from '../../page/local-backend';
 import { LocalphiError } from '../../shared/errors';
-import type { RungReport } from '../../shared/protocol';
+import type { CheckReport, RungReport } from '../../shared/protocol';
 
 const ON_WASM: Loaded = {
   device: 'wasm',
@@ -22,10 +22,18 @@ const AWAY = new LocalphiError('network', 'away');
 const server: Backend = { chat: () => Promise.reject(AWAY) };
 
 /** Parts of which the browser loads as told and the server is there or not. */
-function parts(load: () => Promise<Loaded>, change: Partial<EngineParts> = {}) {
-  const browser: BrowserBackend & { closed: number } = {
+function parts(load: BrowserBackend['load'], change: Partial<EngineParts> = {}) {
+  const browser = {
     closed: 0,
+    held: [] as boolean[],
+    report: { checkedBytes: 0, repaired: [] } as CheckReport,
     load,
+    hold: (paused: boolean) => {
+      browser.held.push(paused);
+    },
+    kept: () => Promise.reject(AWAY),
+    remove: () => Promise.reject(AWAY),
+    check: () => Promise.resolve(browser.report),
     chat: () => Promise.reject(AWAY),
     close: () => {
       browser.closed += 1;
@@ -37,6 +45,7 @@ function parts(load: () => Promise<Loaded>, change: Partial<EngineParts> = {}) {
     modelIds: () => Promise.resolve(['tiny']),
     rememberedModelId: () => null,
     rememberModelId: () => {},
+    persist: () => Promise.resolve(),
     ...change,
   };
   return { browser, all };
@@ -145,4 +154,85 @@ test('a model the server does not have is refused with those it has, and not rem
   engine.start('auto');
   await expect(engine.ready()).rejects.toThrow("no model 'nope'; the server has: tiny");
   expect(remembered).toEqual([]);
+});
+
+describe('a download', () => {
+  /** Loads as the test says, and tells what it was asked. */
+  function loading(work: (handlers: LoadHandlers, signal: AbortSignal) => Promise<Loaded>) {
+    const persist = vi.fn(() => Promise.resolve());
+    const made = parts((_id, _choice, handlers, { signal }) => work(handlers, signal), { persist });
+    const engine = new Engine(made.all, null);
+    engine.start('auto');
+    return { engine, persist, browser: made.browser };
+  }
+
+  const untilStopped = (signal: AbortSignal) =>
+    new Promise<never>((_, reject) => {
+      signal.addEventListener('abort', () => {
+        reject(new LocalphiError('stopped', 'enough'));
+      });
+    });
+
+  test('that is stopped leaves the answer to the server, with the reason', async () => {
+    const { engine } = loading((_, signal) => untilStopped(signal));
+    await new Promise((resolve) => setTimeout(resolve));
+    engine.stop();
+    expect(await engine.ready()).toBe(server);
+    expect(engine.state.value).toMatchObject({ device: 'server', detour: { code: 'stopped' } });
+  });
+
+  test('is held and let go', async () => {
+    const { engine, browser } = loading((_, signal) => untilStopped(signal));
+    await new Promise((resolve) => setTimeout(resolve));
+    engine.hold(true);
+    engine.hold(false);
+    expect(browser.held).toEqual([true, false]);
+  });
+
+  test('that is large is kept, if the browser lets us, before it begins', async () => {
+    const { engine, persist } = loading(async (handlers) => {
+      await handlers.onPlan(1e9);
+      return ON_WASM;
+    });
+    await engine.ready();
+    expect(persist).toHaveBeenCalledOnce();
+  });
+
+  test('without room waits for an answer, and goes on with it', async () => {
+    const { engine } = loading(async (handlers) => {
+      await handlers.onSpace(2e9, 1e9);
+      return ON_WASM;
+    });
+    await new Promise((resolve) => setTimeout(resolve));
+    expect(engine.state.value).toMatchObject({
+      phase: 'loading',
+      question: { needsBytes: 2e9, freeBytes: 1e9 },
+    });
+    engine.goOn();
+    await engine.ready();
+    expect(engine.state.value).toMatchObject({ device: 'wasm' });
+  });
+});
+
+describe('once the model is loaded', () => {
+  beforeEach(() => {
+    vi.useFakeTimers();
+  });
+
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  test.each([
+    [['model.onnx.data'], ['repaired']],
+    [[], []],
+  ])('files that are not as they should be (%j) are told', async (repaired, notes) => {
+    const { all, browser } = parts(() => Promise.resolve(ON_WASM));
+    browser.report = { checkedBytes: 1, repaired };
+    const engine = new Engine(all, null);
+    engine.start('auto');
+    await engine.ready();
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(engine.state.value).toMatchObject({ phase: 'ready', notes });
+  });
 });

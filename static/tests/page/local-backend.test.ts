@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 
 import { LocalBackend } from '../../page/local-backend';
-import type { PageMessage, WorkerMessage } from '../../shared/protocol';
+import type { PageMessage, StorageReport, WorkerMessage } from '../../shared/protocol';
 
 /** A worker that says what the test says. */
 class FakeWorker extends EventTarget {
@@ -106,4 +106,59 @@ test('when the worker dies, those that wait for their turn learn it', async () =
   const refused = answers.map((answer) => expect(answer).rejects.toMatchObject({ kind: 'worker' }));
   backend.close();
   await Promise.all(refused);
+});
+
+test('the questions of a load go to who asked for it, and the answers back', async () => {
+  const worker = new FakeWorker();
+  const backend = backendOn(worker);
+  const stop = new AbortController();
+  const asked: unknown[] = [];
+  const load = backend.load(
+    'tiny',
+    'auto',
+    {
+      onProgress: ({ loadedBytes }) => asked.push(loadedBytes),
+      onPlan: (bytes) => {
+        asked.push(bytes);
+        return Promise.reject(new Error('no')); // it goes on all the same
+      },
+      onSpace: (needs, free) => {
+        asked.push([needs, free]);
+        return Promise.resolve();
+      },
+    },
+    stop,
+  );
+  worker.say({ id: 1, type: 'plan', fetchBytes: 9 });
+  worker.say({ id: 1, type: 'space', needsBytes: 9, freeBytes: null });
+  await vi.advanceTimersByTimeAsync(0);
+  backend.hold(true);
+  backend.hold(false);
+  stop.abort();
+  expect(asked).toEqual([9, [9, null]]);
+  expect(worker.sent.map(({ type }) => type)).toEqual([
+    ...['load', 'go-on', 'go-on', 'pause', 'resume', 'cancel'],
+  ]);
+  worker.say({ id: 1, type: 'error', error: { kind: 'stopped', message: 'enough' } });
+  await expect(load).rejects.toMatchObject({ kind: 'stopped' });
+});
+
+test('what is kept can be asked for, checked and deleted', async () => {
+  const worker = new FakeWorker();
+  const rungs: unknown[] = [];
+  const backend = new LocalBackend(worker as unknown as Worker, (told) => rungs.push(told));
+  const kept = backend.kept();
+  const storage: StorageReport = {
+    ...{ models: [], place: 'opfs', usageBytes: 1, quotaBytes: 2, persistent: false },
+  };
+  worker.say({ id: 1, type: 'kept', storage });
+  expect(await kept).toEqual(storage);
+  const removed = backend.remove('tiny');
+  worker.say({ id: 2, type: 'removed' });
+  await removed;
+  const checked = backend.check('tiny', { force: true });
+  const report = { checkedBytes: 3, repaired: ['weights'] };
+  worker.say({ id: 3, type: 'checked', report, rungs: [] });
+  expect(await checked).toEqual(report);
+  expect(rungs).toEqual([[]]);
 });

@@ -26,9 +26,14 @@ const MANIFEST = {
 test('a manifest gives its variants with their files', () => {
   const wasm = parseManifest(MANIFEST).variants.get('wasm');
   expect(wasm?.files).toEqual([
-    { name: 'model.onnx', sizeBytes: 11, sha256: HASH, chunks: [HASH, HASH] },
+    { name: 'model.onnx', sizeBytes: 11, sha256: HASH, chunkBytes: 10, chunks: [HASH, HASH] },
   ]);
   expect(wasm?.canary).toEqual({ prompt: [1], expected: [2] });
+});
+
+test('an empty file has one chunk, as on the server', () => {
+  const files = { 'model.onnx': { size: 0, sha256: HASH, chunks: [HASH] } };
+  expect(parseManifest({ ...MANIFEST, files }).variants.get('wasm')?.files[0]?.sizeBytes).toBe(0);
 });
 
 test('a variant may come without a canary', () => {
@@ -47,7 +52,13 @@ test('a device may have a context of its own', () => {
 describe('the graph of a variant', () => {
   const config = { graphFile: 'model.onnx' } as Parameters<typeof withGraphOf>[0];
   const variant = (...names: string[]) => ({
-    files: names.map((name) => ({ name, sizeBytes: 1, sha256: HASH, chunks: [HASH] })),
+    files: names.map((name) => ({
+      name,
+      sizeBytes: 1,
+      sha256: HASH,
+      chunkBytes: 10,
+      chunks: [HASH],
+    })),
     canary: null,
     contextLength: null,
   });
@@ -84,6 +95,8 @@ describe('a manifest that is wrong is refused with the place', () => {
     ['no name', { name: undefined }, 'name should be a string, but is missing'],
     ['a length that is no count', { context_length: -1 }, 'context_length'],
     ['one chunk too few', { chunk_bytes: 5 }, '11 bytes make 3 chunks'],
+    ['no chunk size', { chunk_bytes: 0 }, 'chunk_bytes should be from 1 to'],
+    ['chunks beyond memory', { chunk_bytes: 2 ** 40 }, 'chunk_bytes should be from 1 to'],
     ['a variant with a stray file', { files: {} }, 'lists model.onnx, but files does not'],
     [
       'half a role',

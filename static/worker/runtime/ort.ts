@@ -30,9 +30,14 @@ export function threadCount(): number {
   return self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency, MOST_THREADS) : 1;
 }
 
+/** Whether the build for JSPI is used: WebAssembly that can wait for JavaScript. */
+export function hasJspi(): boolean {
+  return 'Suspending' in WebAssembly;
+}
+
 async function importOrt(): Promise<OrtModule> {
   // JSPI: a smaller download, cheaper calls, and weights read from a Blob piece by piece.
-  const build = 'Suspending' in WebAssembly ? 'ort.jspi.min.mjs' : 'ort.webgpu.min.mjs';
+  const build = hasJspi() ? 'ort.jspi.min.mjs' : 'ort.webgpu.min.mjs';
   const url = new URL(FOLDER + build, self.location.origin).href;
   const ort = (await import(/* @vite-ignore */ url)) as OrtModule;
   ort.env.wasm.wasmPaths = new URL(FOLDER, self.location.origin).href;

@@ -1,12 +1,13 @@
 /** One decoder graph on one device. */
 import { LocalphiError, messageOf } from '../../shared/errors';
 import type { DecoderConfig } from '../../shared/manifest';
+import { FileBytes } from './file-bytes';
 import { GpuLogits, HeadFinder } from './gpu-logits';
 import { FixedGpuKv, GrowingKv, fixedBufferBytes, perLayer } from './kv';
 import type { KvCache } from './kv';
 import { logitsInMemory } from './logits';
 import type { Head, Logits } from './logits';
-import { loadOrt } from './ort';
+import { hasJspi, loadOrt } from './ort';
 import type { InferenceSession, OrtModule, Tensor } from './ort';
 
 /** What the decode loop needs of a model; one call at a time. */
@@ -45,7 +46,7 @@ export interface SessionSource {
 /** The model on the CPU, in WebAssembly. */
 export async function openWasmSession(source: SessionSource): Promise<DecoderSession> {
   const ort = await loadOrt();
-  const weights = await wholeWeights(source);
+  const weights = readWeights(source);
   const session = await createSession(ort, source, weights, { executionProviders: ['wasm'] });
   return new OrtDecoder(ort, session, new GrowingKv(ort, source.config), source.config);
 }
@@ -59,7 +60,8 @@ export async function openWebGpuSession(source: SessionSource): Promise<DecoderS
   try {
     const kv = new FixedGpuKv(ort, gpu, source.config, source.contextLength);
     const outputs = [...presentNames(source.config), source.config.names.logits];
-    const session = await createSession(ort, source, lazyWeights(source), {
+    const weights = hasJspi() ? lazyWeights(source) : readWeights(source);
+    const session = await createSession(ort, source, weights, {
       executionProviders: [{ name: 'webgpu', device: gpu }],
       preferredOutputLocation: Object.fromEntries(outputs.map((name) => [name, 'gpu-buffer'])),
     });
@@ -134,27 +136,32 @@ async function createSession(
   return session;
 }
 
-/** The weights, to be read from the Blob piece by piece where the build can (JSPI). */
+/** The weights, as a Blob that the JSPI build reads piece by piece. */
 function lazyWeights({ config, files }: SessionSource): ExternalFile[] {
   return weightNames(config, files).map((name) => ({ path: name, data: blobOf(files, name) }));
 }
 
+/** Beyond this offset in a file, the build without JSPI reads other weights, without an error. */
+const MOST_BYTES_WITHOUT_JSPI = 2 ** 32;
+
 /**
- * The weights, read whole.
- * Symptom: with threads and weights in a Blob, about one session in five is never made; the promise
- * stays pending. Seen with ONNX Runtime Web 1.30.0, JSPI build, WASM provider, two threads, Chromium
- * 156, a File of the origin private file system: 10 of 48 loads hung, none of 54 with bytes, nor
- * of 24 with one thread. Like microsoft/onnxruntime#26858. WASM copies the weights into its heap in
- * any case, so the price is a second copy while the session is made.
+ * The weights, read tensor by tensor without waiting.
+ * Symptom otherwise: with threads and weights in a Blob, about one session in five is never made; the
+ * promise stays pending. Seen with ONNX Runtime Web 1.30.0, JSPI build, WASM provider, two threads,
+ * Chromium 156, a File of the origin private file system: 10 of 48 loads hung, none of 54 with bytes,
+ * nor of 24 with one thread. Like microsoft/onnxruntime#26858.
  */
-async function wholeWeights({ config, files }: SessionSource): Promise<ExternalFile[]> {
-  const names = weightNames(config, files);
-  return Promise.all(
-    names.map(async (name) => {
-      const bytes = await blobOf(files, name).arrayBuffer();
-      return { path: name, data: new Uint8Array(bytes) };
-    }),
-  );
+function readWeights({ config, files }: SessionSource): ExternalFile[] {
+  return weightNames(config, files).map((name) => {
+    const file = blobOf(files, name);
+    if (file.size > MOST_BYTES_WITHOUT_JSPI && !hasJspi()) {
+      throw new LocalphiError(
+        'device',
+        `${name} has ${file.size} bytes; without JSPI this browser reads files of up to 4 GiB`,
+      );
+    }
+    return { path: name, data: new FileBytes(file) };
+  });
 }
 
 /** Everything that is neither the graph nor JSON. */

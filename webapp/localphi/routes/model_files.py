@@ -1,4 +1,8 @@
-"""GET /models/<id>/<file>: the files of a model folder, for the page. Ranges, ETag = SHA-256."""
+"""GET /models/<id>/<file>: the files of a model folder, for the page. Ranges, ETag = SHA-256.
+
+With `?v=<SHA-256>` the address names one content for ever, and may be cached for ever. A download that began
+before the model was updated is told so, instead of getting bytes of another file.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from localphi.models.manifest import MANIFEST_NAME, describe_file
 from localphi.models.store import ModelStore
 from localphi.routes.operations import Operation, described
 
+_FOREVER = "public, max-age=31536000, immutable"
 _SINGLE_RANGE = re.compile(r"bytes=(\d+-\d*|-\d+)")
 
 
@@ -29,10 +34,13 @@ def blueprint(store: ModelStore) -> Blueprint:
             sha256, media_type = describe_file(path).sha256, "application/json"
         else:
             sha256, media_type = folder.manifest.files[name].sha256, "application/octet-stream"
+        version = request.args.get("v")
+        if version not in (None, sha256):
+            abort(404, f"The file '{name}' of '{model_id}' has changed. Reload the page to get the new one.")
         if not _SINGLE_RANGE.fullmatch(request.headers.get("Range", "bytes=0-")):
             request.environ.pop("HTTP_RANGE")  # several ranges, or none we know: the whole file is an answer
         response = send_file(path, media_type, conditional=True, etag=sha256)
-        response.headers["Cache-Control"] = "no-cache"  # always ask, mostly 304
+        response.headers["Cache-Control"] = _FOREVER if version else "no-cache"  # always ask, mostly 304
         response.headers["Accept-Ranges"] = "bytes"
         if response.status_code == HTTPStatus.PARTIAL_CONTENT:
             _hand_over(response, path)
