@@ -374,7 +374,8 @@ def key_sent(monkeypatch: pytest.MonkeyPatch, variable: str | None, api_key: str
     with pytest.raises(RequestRefused) as caught:
         asyncio.run(client.chat(HELLO))
     assert (caught.value.status, caught.value.code) == (401, "invalid_api_key")
-    return sent[0].headers.get("Authorization")
+    header: str | None = sent[0].headers.get("Authorization")
+    return header
 
 
 def test_an_access_key_is_sent_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:

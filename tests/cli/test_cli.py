@@ -123,10 +123,10 @@ def test_what_cannot_be_right_about_access_is_told_at_the_start(home: Path, tmp_
 
 
 def test_who_may_ask_is_said_at_the_start(tmp_path: Path) -> None:
-    keys = {"api_keys": "alice:sk-this-is-the-secret-key"}
+    keys = "alice:sk-this-is-the-secret-key"
     assert who_may_ask(Settings(home=tmp_path)) == "Nothing leaves this machine."
-    assert who_may_ask(Settings(home=tmp_path, **keys)) == "It wants an access key (alice)."
-    open_to_others = who_may_ask(Settings(home=tmp_path, host="0.0.0.0", **keys))
+    assert who_may_ask(Settings(home=tmp_path, api_keys=keys)) == "It wants an access key (alice)."
+    open_to_others = who_may_ask(Settings(home=tmp_path, host="0.0.0.0", api_keys=keys))
     assert "Other machines can use it with an access key (alice)" in open_to_others
     assert "not encrypted" in open_to_others
     assert page_url("0.0.0.0", 8000) == page_url("::1", 8000) == "http://localhost:8000"

@@ -117,8 +117,12 @@ def test_nothing_can_be_changed_or_uploaded_but_by_posts_that_are_known(app: Fla
         "/tokenize",
         "/detokenize",
         "/apply-template",
+        "/v1/responses",
+        "/v1/streams/<stream_id>",
+        "/engines/<model_id>/load",
+        "/engines/<model_id>/unload",
     }
-    assert {method for method, _ in routes(app)} == {"GET", "HEAD", "POST"}
+    assert {method for method, _ in routes(app)} == {"GET", "HEAD", "POST", "DELETE"}
 
 
 @pytest.mark.parametrize("method", ["PUT", "POST", "PATCH", "DELETE"])

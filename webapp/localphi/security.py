@@ -64,7 +64,7 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s*?#@]+")
 _BEARER = re.compile(r"Bearer +(\S+)", re.IGNORECASE)
 _TOKENS = re.compile(r"[A-Za-z0-9-]+(?: *, *[A-Za-z0-9-]+)*")
 _PREFLIGHT_S = 600
-_EXPOSED = "Retry-After, ETag, Content-Range, Accept-Ranges"
+_EXPOSED = "Retry-After, ETag, Content-Range, Accept-Ranges, X-Stream-Id"
 
 Headers = list[tuple[str, str]]
 
@@ -276,7 +276,7 @@ def _presented(environ: WSGIEnvironment) -> str | None:
 
 def _preflight(environ: WSGIEnvironment) -> Headers:
     headers: Headers = [
-        ("Access-Control-Allow-Methods", "GET, HEAD, POST"),
+        ("Access-Control-Allow-Methods", "GET, HEAD, POST, DELETE"),
         ("Access-Control-Max-Age", str(_PREFLIGHT_S)),
     ]
     asked = str(environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", ""))

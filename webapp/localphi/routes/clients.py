@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import request
 
-_KEY_NAME = "localphi.client"  # put into the environ where access keys are checked: the key's name
+from localphi.security import CLIENT
 
 
 def client_name() -> str:
@@ -14,5 +14,5 @@ def client_name() -> str:
     Never logged, never counted by.
     """
     address = request.remote_addr or ""
-    name = str(request.environ.get(_KEY_NAME, address))
+    name = str(request.environ.get(CLIENT, address))
     return name if name != address else f"{address} {request.user_agent.string[:200]}"

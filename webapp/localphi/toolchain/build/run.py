@@ -13,8 +13,6 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 from localphi.errors import CannotBuild, LocalphiError
@@ -128,12 +126,11 @@ def _source(job: Job) -> Checkpoint | Shape:
 
 def _add_paged_graph(folder: Path, say: Say) -> None:
     """The graph for several requests in one step, where the model allows it."""
-    if find_spec("localphi.toolchain.graphs") is None:
-        return
-    paged = import_module("localphi.toolchain.graphs.paged")
+    from localphi.toolchain.graphs.paged import add_paged_graph
+
     say("writing the graph for several requests at a time")
     try:
-        paged.add_paged_graph(folder)
+        add_paged_graph(folder)
     except LocalphiError as error:
         say(f"going on without it: {error.message}")
 
