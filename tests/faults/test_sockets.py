@@ -82,7 +82,7 @@ def _connections(server: LiveServer, count: int, sent: bytes) -> Iterator[list[s
 
 def test_health_answers_beside_64_silent_streams_and_64_half_open_requests(echo_settings: Settings) -> None:
     """The streams have their answers' first events, read nothing, and never close."""
-    with serving(replace(echo_settings, max_requests=64)) as live, ExitStack() as stack:
+    with serving(replace(echo_settings, max_requests=96)) as live, ExitStack() as stack:
         streams = stack.enter_context(_connections(live, 64, _chat("word " * 1900, stream=True)))
         for connection in streams:
             assert _status(connection.recv(1024)) == 200

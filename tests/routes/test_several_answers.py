@@ -23,7 +23,7 @@ from serving import LiveServer
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 HELLO = [{"role": "user", "content": "one two"}]
 QUESTION: Any = [{"role": "user", "content": "What is localphi?"}]
-SAMPLED: Any = {"temperature": 1.5, "top_p": 1, "max_tokens": 24}
+SAMPLED: Any = {"temperature": 2, "top_p": 1, "max_tokens": 24}
 
 
 def _documents(text: str) -> list[dict[str, Any]]:
@@ -198,7 +198,7 @@ class _Narrow:
         self.admitted: list[_Scripted] = []
         self.seeds: list[int | None] = []
 
-    def submit(self, request: ChatRequest, gone: object) -> Any:
+    def submit(self, request: ChatRequest, gone: object, client: str = "") -> Any:
         if len(self.admitted) == 2:
             raise EngineBusy(2, 1)
         self.seeds.append(request.sampling.seed)

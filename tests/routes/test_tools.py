@@ -245,7 +245,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     (_wrong_tool(parameters={"x": "x" * 65_536}), "tools[0].function.parameters"),
     (_wrong_tool(parameters={"not": {}}), "tools[0].function.parameters"),
     (_wrong_tool(parameters={"type": "array"}), "tools[0].function.parameters"),
-    (_wrong_tool(parameters={"required": ["x"], **_deep(100)}), "tools[0].function.parameters"),
+    (_wrong_tool(parameters={"required": ["x"], **_deep(40)}), "tools[0].function.parameters"),
     ({"tool_choice": "required"}, "tool_choice"),
     ({"tool_choice": "maybe"}, "tool_choice"),
     ({"tool_choice": 3}, "tool_choice"),

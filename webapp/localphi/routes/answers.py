@@ -15,7 +15,6 @@ from flask import request
 from localphi.chat import ChatRequest, Finished, Item, Usage
 from localphi.engine.client import Answer, EngineClient, Gone
 from localphi.errors import RequestAbandoned
-from localphi.routes.clients import client_name
 from localphi.routes.schema import MAX_SEED
 
 KEEPALIVE_S = 10.0
@@ -82,7 +81,7 @@ class Answers:
         return index, item
 
 
-def submit(engine: EngineClient, asked: ChatRequest, n: int, gone: Gone) -> Answers:
+def submit(engine: EngineClient, asked: ChatRequest, n: int, gone: Gone, client: str = "") -> Answers:
     """`n` answers to one request, their seeds counting up from its seed.
 
     All are admitted or none: what one of them raises, such as EngineBusy, frees the places of those before.
@@ -90,7 +89,7 @@ def submit(engine: EngineClient, asked: ChatRequest, n: int, gone: Gone) -> Answ
     taken: list[Answer] = []
     try:
         for index in range(n):
-            taken.append(engine.submit(_seeded(asked, index), gone, client_name()))
+            taken.append(engine.submit(_seeded(asked, index), gone, client))
     except BaseException:  # Ctrl-C too: no place must stay taken
         Answers(taken).close()
         raise

@@ -12,6 +12,7 @@ from localphi.errors import ContextLengthExceeded
 from localphi.models.store import ModelFolder, ModelStore
 from localphi.routes import answer_forms, forms, streams_api
 from localphi.routes.answers import client_left, submit
+from localphi.routes.clients import client_name
 from localphi.routes.completion_wires import ChatWire, TextWire
 from localphi.routes.fields import json_object
 from localphi.routes.metrics import Metrics
@@ -52,7 +53,7 @@ def blueprint(store: ModelStore, engines: Engines, metrics: Metrics, streams: St
         folder = store.get(body.model) if body.model else store.default()
         gone = client_left()
         asked = body.to_request(folder.manifest)
-        answers = submit(engines.get(folder.id), asked, body.n, gone)
+        answers = submit(engines.get(folder.id), asked, body.n, gone, client_name())
         metrics.watch(folder.id, answers)
         has_logprobs = asked.top_logprobs is not None
         wire = ChatWire(folder.id, answers, has_tools=bool(asked.tools), logprobs=has_logprobs)
@@ -78,7 +79,7 @@ def blueprint(store: ModelStore, engines: Engines, metrics: Metrics, streams: St
         gone = client_left()
         asked = body.to_request(folder.manifest)
         try:
-            answers = submit(engines.get(folder.id), asked, body.n, gone)
+            answers = submit(engines.get(folder.id), asked, body.n, gone, client_name())
         except ContextLengthExceeded as error:
             raise ContextLengthExceeded(error.prompt_tokens, error.context_length, "prompt") from None
         metrics.watch(folder.id, answers)

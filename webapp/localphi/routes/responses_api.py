@@ -10,6 +10,7 @@ from localphi.models.store import ModelStore
 from localphi.routes import streams_api
 from localphi.routes.answer_forms import EVENT_STREAM, JSON, TYPED_EVENTS, ref
 from localphi.routes.answers import client_left, submit
+from localphi.routes.clients import client_name
 from localphi.routes.fields import json_object
 from localphi.routes.metrics import Metrics
 from localphi.routes.operations import Operation, described
@@ -40,7 +41,7 @@ def blueprint(store: ModelStore, engines: Engines, metrics: Metrics, streams: St
         gone = client_left()
         asked = body.to_request(folder.manifest)
         try:
-            answers = submit(engines.get(folder.id), asked, 1, gone)
+            answers = submit(engines.get(folder.id), asked, 1, gone, client_name())
         except InvalidRequest as error:
             raise in_words_of_responses(error) from None
         metrics.watch(folder.id, answers)
