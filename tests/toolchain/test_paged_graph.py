@@ -36,6 +36,7 @@ from float_phi import FloatShape, float_phi  # noqa: E402
 from localphi.chat import ChatRequest, Message  # noqa: E402
 from localphi.engine.tokenizer import PhiTokenizer  # noqa: E402  telemetry goes off first
 from localphi.toolchain.graphs import paged as paged_module  # noqa: E402
+from localphi.toolchain.graphs import paged_step  # noqa: E402
 from localphi.toolchain.graphs.commands import main as command  # noqa: E402
 from localphi.toolchain.graphs.paged import PAGED_NAME, add_paged_graph  # noqa: E402
 from localphi.toolchain.graphs.paged_answer import PagedEngine  # noqa: E402
@@ -232,6 +233,20 @@ def test_the_demo_answers_long_prompts_and_finds_what_two_of_them_share() -> Non
     _run(engine, prompts, every=10**6)
     assert engine.answers == expected
     assert engine.cached == {0: 0, 1: 480}
+
+
+def test_conversations_too_long_to_be_read_together_get_the_same_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = shutil.copytree(DEMO, tmp_path / "demo")
+    monkeypatch.setattr(paged_step, "_NUMBERS_TOGETHER", 8 * 2 * 32 * 64)  # eight blocks of two heads
+    add_paged_graph(copy)
+    random = np.random.default_rng(5)
+    prompts = [random.integers(0, 3000, length).tolist() for length in (3, 20, 130)]
+    expected = _alone(DEMO, prompts)
+    engine = _engine(copy)
+    _run(engine, prompts, every=4)
+    assert engine.answers == expected
 
 
 @pytest.mark.parametrize("right", [True, False])
@@ -459,10 +474,24 @@ def _contents(folder: Path) -> dict[str, bytes]:
 
 def test_a_graph_that_answers_otherwise_is_not_added(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = _contents(small)
-    monkeypatch.setattr(paged_module, "continued", lambda *_: (1, 2, 3, 4, 5, 6, 7, 8))
-    with pytest.raises(CannotRewrite, match=r"where model\.onnx answers \[1, 2, 3"):
+    monkeypatch.setattr(paged_module, "paged_answer", lambda *_: [1, 2, 3, 4, 5, 6, 7, 8])
+    with pytest.raises(CannotRewrite, match=r"answers \[1, 2, 3, .* where model\.onnx answers"):
         add_paged_graph(small)
     assert _contents(small) == before
+
+
+def test_where_two_tokens_are_equally_likely_either_may_follow(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompt = [1, 2, 3]
+    expected = list(continued(small, prompt, 8))
+    other = [*expected[:2], (expected[2] + 1) % 200, *expected[3:]]
+    monkeypatch.setattr(paged_module, "paged_answer", lambda *_: other)
+    monkeypatch.setattr(paged_module, "_prompt", lambda *_: prompt)
+    with pytest.raises(CannotRewrite, match="answers"):
+        add_paged_graph(small)
+    monkeypatch.setattr(paged_module, "_TIE", 100.0)
+    assert add_paged_graph(small).graph == PAGED_NAME
 
 
 def test_adding_twice_lists_the_graph_once_and_the_folder_is_whole(small: Path) -> None:

@@ -62,6 +62,17 @@ class Nodes:
         tensors = [tensor for tensor, _, _ in slices]
         return self.add("Scan", *tensors, body=graph, num_scan_inputs=len(tensors))
 
+    def either(self, condition: str, then: tuple[Nodes, str], other: tuple[Nodes, str], output: str) -> None:
+        """Run one of two bodies. Each comes with the name of what it computes, in float32."""
+        helper = self._onnx.helper
+        branches = {
+            f"{label}_branch": helper.make_graph(
+                body.written, label, [], [helper.make_tensor_value_info(answer, FLOAT, None)]
+            )
+            for label, (body, answer) in (("then", then), ("else", other))
+        }
+        self.add("If", condition, output=output, **branches)
+
     def name(self, operator: str) -> str:
         """A new name for the output of a node."""
         self._count += 1

@@ -16,6 +16,9 @@ from localphi.toolchain.graphs.nodes import INT64, Nodes
 
 MASKED = np.float32(-1e9)
 _END = 2**62
+# Of the keys of all conversations, copied together where each has one new token: 64 MB. That is faster than a
+# loop over them at every length that was measured, and takes as much memory again for the values.
+_NUMBERS_TOGETHER = 2**24
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class Step:
     many of the columns.
     query_positions (R, G * P), key_positions (S).
     query_shape, answer_shape: the sizes R, P, K, G, D and R, K, G, P, D.
+    short: whether each conversation has one new token, and the keys of all, as long as the longest, are few.
     """
 
     positions: str
@@ -67,6 +71,7 @@ class Step:
     key_positions: str
     query_shape: str
     answer_shape: str
+    short: str
 
 
 @dataclass(frozen=True)
@@ -139,6 +144,7 @@ def write_step(nodes: Nodes, shape: Shape) -> Step:
         key_positions=add("Range", nodes.integer(0), add("Mul", c, block), one),
         query_shape=add("Concat", *sizes, k, g, d, axis=0),
         answer_shape=add("Concat", sizes[0], k, g, sizes[1], d, axis=0),
+        short=_write_short(nodes, shape, p, add("Mul", r, c)),
     )
 
 
@@ -214,6 +220,13 @@ def _write_slots(
     )
     slots = add("Concat", *(_upright(nodes, part) for part in parts), axis=-1)
     return add("Concat", token, last_token, axis=0), slots
+
+
+def _write_short(nodes: Nodes, shape: Shape, p: str, blocks: str) -> str:
+    """See `Step.short`. p: tokens in a piece. blocks: of all pieces, each as long as the longest."""
+    numbers = shape.kv_heads * shape.block_tokens * shape.head_size
+    few = nodes.add("LessOrEqual", blocks, nodes.integer(_NUMBERS_TOGETHER // numbers))
+    return nodes.add("And", nodes.add("Equal", p, nodes.integer(1)), few)
 
 
 def _row_of(nodes: Nodes, index: str, ends: str) -> str:
