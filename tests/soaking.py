@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -180,5 +181,6 @@ class OpenStreams:
         first = connection.recv(65536)
         assert first.startswith(b"HTTP/1.1 200"), first[:200]
         self._begun.release()
-        while connection.recv(65536):
-            pass
+        with suppress(ConnectionResetError):  # close() leaves in the middle of an answer
+            while connection.recv(65536):
+                pass

@@ -1,6 +1,6 @@
 """What several streams at once get from the server route: together, and each of them.
 
-All streams of a round ask in the same moment, each something else. Then
+All streams of a round ask in the same moment, each something else, and get 128 tokens (`ignore_eos`). Then
 
     tokens/s     of all together, from when the last one has begun until the first one ends: while all decode
     TTFT         of the median and the slowest stream; whoever has to wait for a place waits in this figure
@@ -38,7 +38,7 @@ import httpx
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from localphi.chat import ChatRequest, Chunk, Message, Sampling
+from localphi.chat import ChatRequest, Chunk, Message
 from localphi.config import DEMO_MODEL, BackendName, Settings, available_threads
 from serving import LiveServer, serving
 
@@ -64,18 +64,17 @@ def question() -> str:
     return f"{next(NUMBERS)} things about localphi that nobody has asked for, please, and in order."
 
 
-def engine_stream(server: LiveServer, text: str, seed: int, tokens: int = TOKENS) -> Moments:
-    sampling = Sampling(temperature=2.0, seed=seed)  # greedy answers end too soon to be measured
-    request = ChatRequest((Message("user", text),), sampling, tokens)
+def engine_stream(server: LiveServer, text: str, tokens: int = TOKENS) -> Moments:
+    request = ChatRequest((Message("user", text),), max_tokens=tokens, ignore_end=True)
     start = time.perf_counter()
     with server.engines.get(DEMO_MODEL).submit(request) as answer:
         return [time.perf_counter() - start for item in answer if isinstance(item, Chunk)]
 
 
-def http_stream(client: httpx.Client, url: str, text: str, seed: int) -> Moments:
+def http_stream(client: httpx.Client, url: str, text: str) -> Moments:
     body = {"messages": [{"role": "user", "content": text}], "stream": True, "max_tokens": TOKENS}
     start = time.perf_counter()
-    with client.stream("POST", url, json={**body, "temperature": 2, "seed": seed}) as response:
+    with client.stream("POST", url, json={**body, "ignore_eos": True}) as response:
         response.raise_for_status()
         lines = (line for line in response.iter_lines() if '"content":' in line and '"role"' not in line)
         return [time.perf_counter() - start for _ in lines]
@@ -109,15 +108,15 @@ def http_burst(address: str, texts: Sequence[str]) -> list[Moments]:
     url = address + "/v1/chat/completions"
     limits = httpx.Limits(max_connections=64, max_keepalive_connections=0)
     with httpx.Client(timeout=300, trust_env=False, limits=limits) as client:
-        return burst([_http(client, url, text, seed) for seed, text in enumerate(texts)])
+        return burst([_http(client, url, text) for text in texts])
 
 
-def _http(client: httpx.Client, url: str, text: str, seed: int) -> Callable[[], Moments]:
-    return lambda: http_stream(client, url, text, seed)
+def _http(client: httpx.Client, url: str, text: str) -> Callable[[], Moments]:
+    return lambda: http_stream(client, url, text)
 
 
-def _engine(server: LiveServer, text: str, seed: int) -> Callable[[], Moments]:
-    return lambda: engine_stream(server, text, seed)
+def _engine(server: LiveServer, text: str) -> Callable[[], Moments]:
+    return lambda: engine_stream(server, text)
 
 
 def summary(streams: Iterable[Moments]) -> Round:
@@ -133,9 +132,7 @@ def summary(streams: Iterable[Moments]) -> Round:
 def shared_prefix(server: LiveServer) -> tuple[float, float]:
     """TTFT in ms of a cold prompt, and of one that begins like it."""
     prefix = f"{next(NUMBERS)}. {PREFIX}"
-    cold, warm = (
-        engine_stream(server, prefix + ending, seed=1, tokens=2)[0] for ending in ("Why?", "How, then?")
-    )
+    cold, warm = (engine_stream(server, prefix + ending, tokens=2)[0] for ending in ("Why?", "How, then?"))
     return cold * 1000, warm * 1000
 
 
@@ -171,13 +168,9 @@ def bursts(
 ) -> Iterable[tuple[tuple[str, int], Round]]:
     for count in counts:
         texts = [question() for _ in range(count)]
-        yield ("engine", count), summary(burst([_engine(server, *pair) for pair in _numbered(texts)]))
+        yield ("engine", count), summary(burst([_engine(server, text) for text in texts]))
         texts = [question() for _ in range(count)]
         yield ("http", count), summary(clients.submit(http_burst, server.url, texts).result())
-
-
-def _numbered(texts: Sequence[str]) -> list[tuple[str, int]]:
-    return [(text, seed) for seed, text in enumerate(texts)]
 
 
 def report(

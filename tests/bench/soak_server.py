@@ -4,7 +4,7 @@ echo, demo   requests of many clients, of which 10 % leave in the middle, some w
              others must be answered (a 429 is tried again). What the server's process holds before and
              after: processes, zombies, threads, open files, memory of the process and its workers.
 silent       /healthz while 64 streams are open and silent, their worker being stopped
-prefill      /healthz while the demo reads long prompts, one after the other, with 63 more waiting
+prefill      /healthz while the demo reads long prompts, with 64 asked at once
 
 python tests/bench/soak_server.py [--requests 10000] [--demo-requests 500]
 """
@@ -109,7 +109,7 @@ def settle(url: str) -> None:
 
 def health(stopped: bool, seconds: float) -> dict[str, float]:
     """Milliseconds of /healthz with 64 streams open."""
-    with server("echo" if stopped else "generator") as (url, pid):
+    with server("echo" if stopped else "auto") as (url, pid):
         httpx.post(
             url + "/v1/chat/completions", json={"messages": _messages("hi"), "max_tokens": 1}, timeout=60
         )
@@ -145,7 +145,7 @@ def main() -> None:
     options = parser.parse_args()
     results: dict[str, Any] = {}
     print(f"{'soak':<6}{'':>9}{'processes':>10}{'zombies':>9}{'threads':>9}{'files':>7}{'MB':>8}")
-    for backend, requests in (("echo", options.requests), ("generator", options.demo_requests)):
+    for backend, requests in (("echo", options.requests), ("auto", options.demo_requests)):
         name = "echo" if backend == "echo" else "demo"
         results[name] = result = soaked(backend, requests)
         for when in ("before", "after"):

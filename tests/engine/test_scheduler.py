@@ -63,7 +63,7 @@ class _Worker:
         self.tell(text, Finished("stop", Usage(1, 1)))
 
     def tell(self, text: str, event: Chunk | Finished) -> None:
-        self._tell(self, Sent(self.entered[text].request_id, event))  # type: ignore[arg-type]
+        self._tell(self, (Sent(self.entered[text].request_id, event),))  # type: ignore[arg-type]
 
     def die(self, error: LocalphiError | None = None) -> None:
         self.close()
@@ -75,14 +75,14 @@ class _Worker:
             match command:
                 case Submit(number, request):
                     self.entered[_text(request)] = command
-                    self._tell(self, Sent(number, _first(request)))  # type: ignore[arg-type]
+                    self._tell(self, (Sent(number, _first(request)),))  # type: ignore[arg-type]
                 case Check(number, request):
                     self.checked.append(_text(request))
-                    self._tell(self, Sent(number, _first(request)))  # type: ignore[arg-type]
+                    self._tell(self, (Sent(number, _first(request)),))  # type: ignore[arg-type]
                 case Cancel(number):
                     self.cancelled.append(number)
                 case Ask(number):
-                    self._tell(self, Sent(number, Decoded("yes")))  # type: ignore[arg-type]
+                    self._tell(self, (Sent(number, Decoded("yes")),))  # type: ignore[arg-type]
 
 
 def _text(request: ChatRequest) -> str:

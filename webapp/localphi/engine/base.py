@@ -142,7 +142,8 @@ class Ask:
 Command = Submit | Check | Cancel | Ask
 
 
-# Worker to client. A worker that cannot load its model says so and ends; else a `Status` comes first.
+# Worker to client. A worker that cannot load its model says so and ends; else a `Status` comes first. All
+# that a step says is one tuple: each message wakes a thread of the server, which may take the worker's core.
 @dataclass(frozen=True)
 class LoadFailed:
     error: LocalphiError
@@ -159,3 +160,6 @@ class Status:
 class Sent:
     request_id: int
     event: Event
+
+
+FromWorker = Status | tuple[Sent, ...]

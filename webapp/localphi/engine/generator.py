@@ -24,6 +24,7 @@ from localphi.engine.providers import genai_name
 from localphi.errors import ContextLengthExceeded, EngineFailed
 from localphi.models.manifest import Manifest
 
+_LIKELIEST = 1024  # tokens that are drawn from where no top_k is asked for
 _SHORTEST = 8  # tokens of a generator that is made only to compile its grammar
 _ROPE_SWITCH = {"phi3": 4096, "phimoe": 4096, "phi3small": 8192}
 
@@ -179,12 +180,13 @@ def _setup(grammar: str | None, sampling: Sampling, ignore_end: bool) -> Setup:
 
 
 def genai_top_k(sampling: Sampling, vocabulary: int) -> int:
-    """The top_k that makes GenAI draw as `Sampling` says.
+    """The top_k that GenAI is to draw with.
 
-    Without a top_k, GenAI 0.18 takes top_p of something broader than the softmax at the temperature: 47
-    tokens where 6 have the mass. With one it does as documented, and that may be the whole vocabulary.
+    Without one GenAI 0.18 takes 50 ms for each token of a vocabulary of 200,000, where 1024 take less than
+    one, and applies top_p to something broader than the softmax at the temperature: 47 tokens where 6 have
+    the mass. Who asks for more than 1024 gets them.
     """
-    return vocabulary if sampling.top_k == 0 and sampling.top_p < 1 else sampling.top_k
+    return sampling.top_k or min(vocabulary, _LIKELIEST)
 
 
 def _rope_switch(settings: dict[str, Any]) -> int | None:

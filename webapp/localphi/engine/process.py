@@ -13,12 +13,12 @@ from multiprocessing.connection import Connection
 
 from localphi.config import disable_telemetry
 from localphi.engine import worker
-from localphi.engine.base import Command, LoadFailed, Sent, Status, WorkerSpec
+from localphi.engine.base import Command, FromWorker, LoadFailed, WorkerSpec
 from localphi.errors import LocalphiError, WorkerDied
 
 _JOIN_TIMEOUT_S = 5.0
 
-OnMessage = Callable[["WorkerProcess", Sent | Status], object]
+OnMessage = Callable[["WorkerProcess", FromWorker], object]
 OnEnd = Callable[["WorkerProcess", LocalphiError], object]
 """Gets what kept the model from loading, or else WorkerDied."""
 
@@ -73,7 +73,7 @@ class WorkerProcess:
                 match self._pipe.recv():
                     case LoadFailed(error):
                         failure = error
-                    case Sent() | Status() as message:
+                    case message:
                         self._on_message(self, message)
         except (EOFError, OSError):
             pass

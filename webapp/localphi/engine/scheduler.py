@@ -32,9 +32,9 @@ from localphi.engine.base import (
     Encoded,
     Event,
     Failed,
+    FromWorker,
     Question,
     Reply,
-    Sent,
     Status,
     Submit,
     WorkerSpec,
@@ -299,17 +299,19 @@ class EngineClient:
         ticket.enter()
         self._process.send(Submit(ticket.number, ticket.request, tuple(ticket.told.ids)))
 
-    def _on_message(self, process: WorkerProcess, message: Sent | Status) -> None:
+    def _on_message(self, process: WorkerProcess, message: FromWorker) -> None:
         with self._lock:
             if process is not self._process:
                 return
             if isinstance(message, Status):
                 self._counts["loads"] += self._active is None
                 self._active = message.active
-            elif message.request_id in self._asked:
-                self._asked[message.request_id].events.put(message.event)
-            else:
-                self._deliver(message.request_id, message.event)
+                return
+            for sent in message:
+                if sent.request_id in self._asked:
+                    self._asked[sent.request_id].events.put(sent.event)
+                else:
+                    self._deliver(sent.request_id, sent.event)
 
     def _deliver(self, number: int, event: Event) -> None:
         ticket = self._working.get(number) or self._waiting(number)

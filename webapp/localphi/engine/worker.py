@@ -130,15 +130,16 @@ def _serve(pipe: Connection, backend: Backend) -> None:
         if not backend.busy or pipe.poll():
             _obey(pipe, backend, pipe.recv())
         else:
-            for request_id, event in backend.step():
-                pipe.send(Sent(request_id, event))
+            said = tuple(Sent(request_id, event) for request_id, event in backend.step())
+            if said:
+                pipe.send(said)
 
 
 def _obey(pipe: Connection, backend: Backend, command: Command) -> None:
     if isinstance(command, Cancel):
         backend.cancel(command.request_id)
     else:
-        pipe.send(Sent(command.request_id, _first_event(backend, command)))
+        pipe.send((Sent(command.request_id, _first_event(backend, command)),))
 
 
 def _first_event(backend: Backend, command: Submit | Check | Ask) -> Event:
