@@ -25,7 +25,7 @@ from localphi.models.store import ModelStore
 from serving import DEMO, kill_until_it_fails
 
 MANIFEST = "localphi.json"
-NEEDED = estimated_bytes(load_manifest(DEMO), Settings.kv_budget_bytes, Settings.max_active + 8)
+NEEDED = estimated_bytes(load_manifest(DEMO), Settings.kv_budget_bytes, Settings.max_active + 8, "echo")
 
 
 def _add_models(home: Path, *ids: str) -> None:
@@ -182,6 +182,7 @@ def test_the_estimate_is_weights_and_the_most_that_kv_caches_take() -> None:
     one = estimated_bytes(manifest, 2**40, 1)
     assert estimated_bytes(manifest, 2**40, 2) - one == 2048 * variant.kv_bytes_per_token
     assert estimated_bytes(manifest, 1000, 2) < one
+    assert one - estimated_bytes(manifest, 2**40, 1, "generator") == variant.weights_bytes, "for two graphs"
     assert default_budget_bytes() < psutil.virtual_memory().total
     assert resident_bytes(None) is None
 

@@ -120,7 +120,7 @@ class Engines:
     def _model(self, folder: ModelFolder) -> _Model:
         spec = self._spec(folder)
         sequences = spec.max_active + _KV_CACHES_KEPT
-        needed_bytes = estimated_bytes(folder.manifest, spec.kv_budget_bytes, sequences)
+        needed_bytes = estimated_bytes(folder.manifest, spec.kv_budget_bytes, sequences, spec.backend)
         engine = EngineClient(spec, self._places, lambda: self._room_for(folder.id, needed_bytes))
         return _Model(engine, needed_bytes)
 

@@ -78,6 +78,7 @@ class PagedBackend:
         self.on_outgrown: Callable[[int, Unfinished], None] | None = None
         self._engine: Any = None
         self._buffer: Any = None
+        self._most_drafted = 0
         self._make_engine()
 
     @property
@@ -125,6 +126,9 @@ class PagedBackend:
         if not self._active:
             return said
         try:
+            if len(self._active) == 1:  # several fill a step with tokens that are not guessed
+                (turn,) = self._active
+                turn.draft(min(self._most_drafted, self._pool.promised(turn.number) - turn.tokens - 1))
             events = list(self._engine.run(self._buffer))
             turns = {turn.handle: turn for turn in self._active}
             heard = [(turns[event.request], event) for event in events if event.request in turns]
@@ -224,6 +228,7 @@ class PagedBackend:
         self._engine = self._buffer = None  # the old pool goes before the new one comes
         self._engine = og.Engine(self._model)
         self._buffer = self._engine.create_event_buffer(4 * self._max_active)
+        self._most_drafted = self._engine.max_draft_tokens_per_proposal()
         self._stuck = 0
 
     def _remove(self, turn: Turn) -> None:

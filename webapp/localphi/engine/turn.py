@@ -18,12 +18,14 @@ import onnxruntime_genai as og
 
 from localphi.chat import Sampling
 from localphi.engine.base import Event
+from localphi.engine.drafts import Drafts
 from localphi.engine.intake import Prepared, Unfinished
 from localphi.engine.transcript import Transcript
 from localphi.errors import EngineFailed
 
 MOST_PASSES = 8  # how often the reading of a prompt lets a shorter one pass
 AHEAD = 256  # tokens promised to an answer that may become as long as the context, each time it needs more
+_INDEXED = 8192  # tokens of the prompt's end that an answer's guesses come from
 _COLDEST = 1e-3  # GenAI reads less as 0; the most likely token has all of the probability long before
 
 
@@ -61,6 +63,10 @@ class Turn:
         self._reading = self._pausing = False
         self._passes = 0
         self._cached: int | None = None
+        greedy = self._sampling.temperature == 0 and self._sampling.repetition_penalty == 1
+        self._draftable = greedy and prepared.grammar is None and not prepared.request.ignore_end
+        self._drafts: Drafts | None = None
+        self._indexed = 0  # of what was said, in the drafts
 
     @property
     def bounded(self) -> bool:
@@ -117,6 +123,22 @@ class Turn:
         ):
             self._passes += 1
             self._pausing = self.handle.cancel_turn(self._turn_id)
+
+    def draft(self, most: int) -> None:
+        """Let the next step check up to `most` guessed tokens, where something tells how the answer goes on.
+
+        The engine keeps those that it would have chosen, and the answer is the same.
+        """
+        most = min(most, self._transcript.max_tokens - len(self._said) - 1)  # one more comes of itself
+        if not self._draftable or self._reading or self._transcript.end is not None or most < 1:
+            return
+        if self._drafts is None:
+            self._drafts = Drafts(self._prepared.ids[-_INDEXED:])
+        self._drafts.push(self._said[self._indexed :])
+        self._indexed = len(self._said)
+        guess = self._drafts.guess(most)
+        if guess:
+            self.handle.set_draft_tokens(guess)
 
     def paused(self, event: Any) -> bool:
         """Whether this is the end of a turn that has let another one pass: then begin() again."""
