@@ -64,7 +64,7 @@ TINY = {
         "Phi3ForCausalLM",
         "phi3",
         PHI_3_TOKENS,
-        {"original_max_position_embeddings": CONTEXT, "num_key_value_heads": 4},
+        {"original_max_position_embeddings": CONTEXT, "num_key_value_heads": 4, "sliding_window": 24},
     ),
     "phi-3.5": Tiny("Phi3ForCausalLM", "phi3", PHI_3_TOKENS, {"num_key_value_heads": 4, **_longrope(32)}),
     "phi-4": Tiny(

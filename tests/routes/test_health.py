@@ -76,6 +76,13 @@ def test_a_killed_worker_is_told_once_and_started_again(app: Flask, client: Flas
     assert client.get("/healthz").status_code == 200
 
 
+def test_a_backend_that_the_model_has_no_files_for_is_not_ready(tmp_path: Path) -> None:
+    app = create_app(Settings(home=tmp_path, backend="openvino"))
+    response = _client(app).get("/readyz")
+    assert response.status_code == 503
+    assert "localphi convert" in response.get_json()["error"]["message"]
+
+
 def test_a_model_that_cannot_be_loaded_is_not_ready(demo_copy: Path) -> None:
     app = create_app(Settings(home=demo_copy.parent.parent))
     client = _client(app)

@@ -131,15 +131,14 @@ def test_an_unknown_node_is_named_and_nothing_is_left_behind(tmp_path: Path) -> 
     assert OPENVINO_DEVICE not in load_manifest(tmp_path / "demo").variants
 
 
-def test_a_sliding_window_is_refused_rather_than_forgotten(tmp_path: Path) -> None:
+def test_a_graph_with_a_sliding_window_is_used_up_to_its_window(tmp_path: Path) -> None:
     shutil.copytree(DEMO, tmp_path / "demo")
     path = tmp_path / "demo" / "model.onnx"
     model = onnx.load(path, load_external_data=False)
     node = next(node for node in model.graph.node if node.op_type == "GroupQueryAttention")
     next(attribute for attribute in node.attribute if attribute.name == "local_window_size").i = 262
     path.write_bytes(model.SerializeToString())
-    with pytest.raises(CannotConvert, match="sliding window"):
-        convert(tmp_path / "demo")
+    assert convert(tmp_path / "demo").variants[OPENVINO_DEVICE].context_length == 262
 
 
 def test_the_command_copies_what_is_not_ours_to_change(tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ from typing import Protocol
 
 from localphi.chat import ChatRequest, Item
 from localphi.config import BackendName, ProviderName
-from localphi.errors import LocalphiError
+from localphi.errors import EngineFailed, LocalphiError
+from localphi.models.manifest import OPENVINO_DEVICE, Manifest, Variant
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,18 @@ class WorkerSpec:
     max_active: int
     kv_budget_bytes: int
     provider: ProviderName | None = None
+
+
+def variant_for(backend: BackendName, manifest: Manifest, folder: Path) -> Variant:
+    """The files that a backend computes with. Raises EngineFailed where the model has none for it."""
+    if backend == "openvino":
+        if OPENVINO_DEVICE not in manifest.variants:
+            missing, advice = "for OpenVINO", f"Make them with: localphi convert {folder}"
+            raise EngineFailed(f"The model '{manifest.id}' has no files {missing}. {advice}")
+        return manifest.variants[OPENVINO_DEVICE]
+    if manifest.server_variant is None:
+        raise EngineFailed(f"The model '{manifest.id}' has no files for the server, only for the browser.")
+    return manifest.server_variant
 
 
 # Client to worker.

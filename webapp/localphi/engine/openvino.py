@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 
 from localphi.chat import ChatRequest, Chunk, Finished, FinishReason, RawPrompt, Sampling, Usage
-from localphi.engine.base import Admitted, Event, Failed, Question, Reply
+from localphi.engine.base import Admitted, Event, Failed, Question, Reply, variant_for
 from localphi.engine.calls import TextReader
 from localphi.engine.stops import StopMatcher
 from localphi.engine.texts import Texts
 from localphi.engine.tokenizer import PhiTokenizer
 from localphi.errors import ContextLengthExceeded, EngineFailed, ToolchainMissing, UnsupportedParameter
-from localphi.models.manifest import OPENVINO_DEVICE, Manifest
+from localphi.models.manifest import Manifest
 
 _BLOCK_TOKENS = 32  # of OpenVINO's KV cache on the CPU
 _STEP_TOKENS = 256  # computed in one step at most, so that a cancel never waits for a long prompt
@@ -63,12 +63,7 @@ class OpenvinoBackend:
     def __init__(
         self, folder: Path, manifest: Manifest, threads: int, max_active: int, kv_budget_bytes: int
     ) -> None:
-        variant = manifest.variants.get(OPENVINO_DEVICE)
-        if variant is None:
-            raise EngineFailed(
-                f"The model '{manifest.id}' has no files for OpenVINO. "
-                f"Make them with: localphi convert {folder}"
-            )
+        variant = variant_for("openvino", manifest, folder)
         self._ov, genai = _libraries()
         self._genai = genai
         self._tokenizer = PhiTokenizer(folder)
@@ -77,8 +72,9 @@ class OpenvinoBackend:
         self._texts = Texts(self._tokenizer, manifest, self._vocabulary)
         self._max_active = max_active
         affordable = kv_budget_bytes // variant.kv_bytes_per_token
-        self._context_length = min(manifest.context_length, affordable)
-        useful = (max_active + _KEPT_CONTEXTS) * manifest.context_length
+        context_length = variant.context_length or manifest.context_length
+        self._context_length = min(context_length, affordable)
+        useful = (max_active + _KEPT_CONTEXTS) * context_length
         self._blocks = max(min(affordable, useful) // _BLOCK_TOKENS, 1)
         properties = json.loads((folder / "openvino" / "properties.json").read_text(encoding="utf-8"))
         properties |= {"INFERENCE_NUM_THREADS": threads}

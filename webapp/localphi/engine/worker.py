@@ -25,6 +25,7 @@ from localphi.engine.base import (
     Status,
     Submit,
     WorkerSpec,
+    variant_for,
 )
 from localphi.errors import EngineFailed, LocalphiError
 from localphi.logs import place_of
@@ -70,18 +71,14 @@ def load_backend(spec: WorkerSpec) -> Backend:
         from localphi.engine.providers import check_provider
 
         check_provider(spec.provider)
-    from localphi.models.manifest import OPENVINO_DEVICE, load_manifest
+    from localphi.models.manifest import load_manifest
     from localphi.models.store import ModelFolder, find_damage
 
     folder = ModelFolder(spec.folder, load_manifest(spec.folder), spec.bundled)
-    use_openvino = spec.backend == "openvino"
     manifest = folder.manifest
-    variant = manifest.variants.get(OPENVINO_DEVICE) if use_openvino else manifest.server_variant
-    if variant is None and not use_openvino:
-        raise EngineFailed(f"The model '{spec.model}' has no files for the server, only for the browser.")
-    if variant is not None and (damage := find_damage(folder, variant.files)):
+    if damage := find_damage(folder, variant_for(spec.backend, manifest, spec.folder).files):
         raise damage[0]
-    if use_openvino:
+    if spec.backend == "openvino":
         from localphi.engine.openvino import OpenvinoBackend
 
         return OpenvinoBackend(spec.folder, manifest, spec.threads, spec.max_active, spec.kv_budget_bytes)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from flask import Blueprint, Response, jsonify, request
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
+from localphi.config import BackendName
+from localphi.engine.base import variant_for
 from localphi.engine.client import EngineClient, Engines, EngineState
-from localphi.errors import EngineFailed, LocalphiError, ModelDamaged, WorkerDied
+from localphi.errors import LocalphiError, ModelDamaged, WorkerDied
 from localphi.models.store import ModelFolder, ModelStore
 from localphi.routes.answer_forms import JSON, ref
 from localphi.routes.metrics import Metrics
@@ -74,17 +76,14 @@ def _state(folder: ModelFolder, engine: EngineClient) -> EngineState:
     """What the model does. Raises what will keep it from being loaded; starts a worker that has died."""
     state = engine.state
     if state.status == "idle":
-        _check_files(folder)
+        _check_files(folder, engine.spec.backend)
     if isinstance(state.failure, WorkerDied):
         engine.start()
     return state
 
 
-def _check_files(folder: ModelFolder) -> None:
+def _check_files(folder: ModelFolder, backend: BackendName) -> None:
     """Only whether they are there; the worker reads them to the last byte before it loads them."""
-    variant = folder.manifest.server_variant
-    if variant is None:
-        raise EngineFailed(f"The model '{folder.id}' has no files for the server, only for the browser.")
-    for name in variant.files:
+    for name in variant_for(backend, folder.manifest, folder.path).files:
         if not (folder.path / name).is_file():
             raise ModelDamaged(folder.id, name, "it is missing", folder.repair_advice)

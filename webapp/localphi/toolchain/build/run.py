@@ -27,6 +27,7 @@ from localphi.toolchain.build.passes import (
     BUILT_LAYERS,
     data_files,
     import_graph,
+    keep_window,
     mend_shared_embedding,
     repeat_layers,
     tidy,
@@ -281,6 +282,7 @@ def _finish(source: Checkpoint | Shape, recipe: Recipe, built: Path, target: Pat
     proto = import_graph(built / recipe.file_name)
     tidy(proto)
     mend_shared_embedding(proto)
+    keep_window(proto, source.config)
     turns = {}
     if isinstance(source, Shape) and source.layers > BUILT_LAYERS:
         turns = repeat_layers(proto, source.layers)

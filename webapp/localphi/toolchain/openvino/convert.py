@@ -62,7 +62,7 @@ def convert(folder: Path) -> Manifest:
         partial.rename(folder / OPENVINO_DIR)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    manifest = _described(folder, manifest, settings, exact)
+    manifest = _described(folder, manifest, settings, exact, _window(graph))
     write_manifest(folder, manifest)
     return manifest
 
@@ -89,7 +89,21 @@ def _accuracy_level(graph: Any) -> int:
     return min(levels, default=0)
 
 
-def _described(folder: Path, manifest: Manifest, settings: dict[str, Any], exact: bool) -> Manifest:
+def _window(graph: Any) -> int | None:
+    """How many tokens a token sees at the most, None for all. The IR has no window, and goes only so far."""
+    windows = [
+        attribute.i
+        for node in graph.node
+        if node.op_type == "GroupQueryAttention"
+        for attribute in node.attribute
+        if attribute.name == "local_window_size" and attribute.i > 0
+    ]
+    return min(windows, default=None)
+
+
+def _described(
+    folder: Path, manifest: Manifest, settings: dict[str, Any], exact: bool, window: int | None
+) -> Manifest:
     files = {name: describe_file(folder / name) for name in (MODEL_FILE, WEIGHTS_FILE, PROPERTIES_FILE)}
     server = manifest.server_variant
     assert server is not None
@@ -100,6 +114,7 @@ def _described(folder: Path, manifest: Manifest, settings: dict[str, Any], exact
         weights_bytes=files[WEIGHTS_FILE].size,
         kv_bytes_per_token=rows * (size * 4 if exact else size + _SCALE_BYTES),
         canary=server.canary if exact else None,
+        context_length=window,
     )
     return replace(
         manifest,

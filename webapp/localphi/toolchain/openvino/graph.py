@@ -183,10 +183,8 @@ class Converter:
         return self._ops.reshape(attended, self._ints(0, 0, heads * size), special_zero=True)
 
     def _check_attention(self, node: Any) -> None:
-        if _attribute(node, "local_window_size", -1) != -1 or _attribute(node, "softcap", 0.0):
-            raise CannotConvert(
-                f"'{node.name}' has a sliding window or a soft cap, which are not known here."
-            )
+        if _attribute(node, "softcap", 0.0):
+            raise CannotConvert(f"'{node.name}' has a soft cap, which is not known here.")
         if _attribute(node, "rotary_interleaved", 0) or _attribute(node, "smooth_softmax", 0):
             raise CannotConvert(f"'{node.name}' has interleaved rotation or smooth softmax, not known here.")
         if any(node.input[9:]):
