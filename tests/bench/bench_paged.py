@@ -3,7 +3,7 @@
 Both run in this process, by turns, on the same weights with the same threads: og.Generator on the graph with
 GroupQueryAttention, og.Engine on the paged one. Only the ratios mean something on a machine with other work.
 
-    python tests/bench/bench_paged.py [--model FOLDER] [--contexts 128,1024,1900] [--rounds 5] [--tokens 48]
+    python tests/bench/bench_paged.py [--model FOLDER] [--contexts 128,1024,1900] [--at-once 2,4,8] …
 
 A ratio above 1 says that the paged graph is faster. "n at once": tokens per second of all together, against
 one stream of the paged graph.
@@ -16,6 +16,7 @@ import json
 import platform
 import statistics
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,6 @@ from localphi.models.manifest import PagedGraph, load_manifest
 from localphi.models.store import BUNDLED_DIR
 from localphi.toolchain.graphs.paged_answer import PagedEngine
 
-AT_ONCE = (1, 2, 4, 8)
 SCHEDULED = 512
 
 
@@ -59,9 +59,9 @@ class Other:
 class Paged:
     """The paged graph, in one engine for everything that is measured."""
 
-    def __init__(self, folder: Path, paged: PagedGraph, most_tokens: int) -> None:
-        blocks = max(AT_ONCE) * (-(-most_tokens // paged.block_tokens) + 1)
-        sizes = {"num_blocks": blocks, "max_batch_size": max(AT_ONCE), "max_scheduled_tokens": SCHEDULED}
+    def __init__(self, folder: Path, paged: PagedGraph, most_tokens: int, at_once: int) -> None:
+        blocks = at_once * (-(-most_tokens // paged.block_tokens) + 1)
+        sizes = {"num_blocks": blocks, "max_batch_size": at_once, "max_scheduled_tokens": SCHEDULED}
         self._engine = PagedEngine(folder, paged, **sizes)
 
     def measure(self, prompts: list[list[int]], tokens: int) -> tuple[float, float]:
@@ -91,15 +91,17 @@ def main() -> None:
     parser.add_argument("--contexts", default="128,1024,1900")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tokens", type=int, default=48)
+    parser.add_argument("--at-once", default="2,4,8", help="how many; 1 for one stream alone")
     options = parser.parse_args()
     disable_telemetry()
     variant = load_manifest(options.model).variants["server-cpu"]
     if variant.paged is None:
         raise SystemExit(f"{options.model} has no paged graph: python -m localphi.toolchain.graphs paged")
     contexts = [int(text) for text in options.contexts.split(",")]
-    spare = 2 * options.tokens + max(contexts) * max(AT_ONCE) // SCHEDULED + 16
+    at_once = sorted({1, *(int(text) for text in options.at_once.split(","))})
+    spare = 2 * options.tokens + max(contexts) * at_once[-1] // SCHEDULED + 16
     other = Other(options.model)
-    paged = Paged(options.model, variant.paged, max(contexts) + spare)
+    paged = Paged(options.model, variant.paged, max(contexts) + spare, at_once[-1])
     vocabulary = _vocabulary(options.model)
     random = np.random.default_rng(0)
 
@@ -110,12 +112,12 @@ def main() -> None:
     paged.measure(prompts(1, 64), 4)
     rows = []
     for context in contexts:
-        rounds: dict[str, list[tuple[float, float]]] = {"other": [], **{str(n): [] for n in AT_ONCE}}
+        rounds: dict[str, list[tuple[float, float]]] = {"other": [], **{str(n): [] for n in at_once}}
         for _ in range(options.rounds):
             rounds["other"].append(other.measure(prompts(1, context), options.tokens))
-            for count in AT_ONCE:
+            for count in at_once:
                 rounds[str(count)].append(paged.measure(prompts(count, context), options.tokens))
-        rows.append(_row(context, rounds))
+        rows.append(_row(context, rounds, at_once[1:]))
         print(_text(rows[-1]), flush=True)
     report(options.model, rows)
 
@@ -125,7 +127,9 @@ def _vocabulary(folder: Path) -> int:
     return int(config["model"]["vocab_size"])
 
 
-def _row(context: int, rounds: dict[str, list[tuple[float, float]]]) -> dict[str, float]:
+def _row(
+    context: int, rounds: dict[str, list[tuple[float, float]]], at_once: Sequence[int]
+) -> dict[str, float]:
     """Medians; ratios are medians of the ratios within a round."""
 
     def ratio(one: str, two: str, which: int) -> float:
@@ -137,11 +141,15 @@ def _row(context: int, rounds: dict[str, list[tuple[float, float]]]) -> dict[str
         row[f"{label}_ttft_ms"] = round(1000 * statistics.median(each[0] for each in rounds[name]), 1)
         row[f"{label}_per_s"] = round(statistics.median(each[1] for each in rounds[name]), 1)
     row |= {"prefill": ratio("other", "1", 0), "decode": ratio("1", "other", 1)}
-    return row | {f"at_once_{count}": ratio(str(count), "1", 1) for count in AT_ONCE[1:]}
+    return row | {f"at_once_{count}": ratio(str(count), "1", 1) for count in at_once}
 
 
 def _text(row: dict[str, float]) -> str:
-    together = "  ".join(f"{count} at once {row[f'at_once_{count}']:.2f}x" for count in AT_ONCE[1:])
+    together = "  ".join(
+        f"{name.removeprefix('at_once_')} at once {value:.2f}x"
+        for name, value in row.items()
+        if name.startswith("at_once_")
+    )
     return (
         f"{row['context']:>6}  TTFT {row['other_ttft_ms']:>8.1f} {row['paged_ttft_ms']:>8.1f} ms "
         f"{row['prefill']:.2f}x  decode {row['other_per_s']:>7.1f} {row['paged_per_s']:>7.1f} /s "
