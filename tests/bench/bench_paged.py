@@ -25,6 +25,7 @@ import numpy as np
 
 from localphi.config import available_threads, disable_telemetry
 from localphi.models.manifest import PagedGraph, load_manifest
+from localphi.models.paged import threads_overlay
 from localphi.models.store import BUNDLED_DIR
 from localphi.toolchain.graphs.paged_answer import PagedEngine
 
@@ -38,7 +39,9 @@ class Other:
         import onnxruntime_genai as og
 
         self._og: Any = og
-        self._model = og.Model(str(folder))
+        config: Any = og.Config(str(folder))
+        config.overlay(threads_overlay(available_threads()))
+        self._model = og.Model(config)
 
     def measure(self, prompts: list[list[int]], tokens: int) -> tuple[float, float]:
         """Seconds to the first token and tokens per second after it, of the one prompt."""
@@ -62,7 +65,7 @@ class Paged:
     def __init__(self, folder: Path, paged: PagedGraph, most_tokens: int, at_once: int) -> None:
         blocks = at_once * (-(-most_tokens // paged.block_tokens) + 1)
         sizes = {"num_blocks": blocks, "max_batch_size": at_once, "max_scheduled_tokens": SCHEDULED}
-        self._engine = PagedEngine(folder, paged, **sizes)
+        self._engine = PagedEngine(folder, paged, threads=available_threads(), **sizes)
 
     def measure(self, prompts: list[list[int]], tokens: int) -> tuple[float, float]:
         """Seconds until all have a token, and tokens per second of all together after that."""

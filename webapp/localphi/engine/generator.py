@@ -6,7 +6,6 @@ than one chunk. The generators of finished answers are kept for requests that be
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from localphi.engine.kvcache import KvCaches, Setup
 from localphi.engine.providers import genai_name
 from localphi.errors import ContextLengthExceeded, EngineFailed
 from localphi.models.manifest import Manifest
+from localphi.models.paged import threads_overlay
 
 _LIKELIEST = 1024  # tokens that are drawn from where no top_k is asked for
 _SHORTEST = 8  # tokens of a generator that is made only to compile its grammar
@@ -52,8 +52,7 @@ class GeneratorBackend:
         if provider is not None:
             config.clear_providers()
             config.append_provider(genai_name(provider))
-        options = {"session_options": {"intra_op_num_threads": threads}}
-        config.overlay(json.dumps({"model": {"decoder": options}}))
+        config.overlay(threads_overlay(threads))
         self._model = og.Model(config)
         self._intake = intake or Intake(folder, manifest)
         self._max_active = max_active

@@ -12,7 +12,6 @@ loses its youngest answer, which begins again later; and one that fails is made 
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +29,7 @@ from localphi.engine.transcript import Transcript
 from localphi.engine.turn import Turn, turn_options
 from localphi.errors import ContextLengthExceeded, EngineFailed, LocalphiError
 from localphi.models.manifest import Manifest, PagedGraph
-from localphi.models.paged import paged_overlay
+from localphi.models.paged import paged_overlay, threads_overlay
 
 STUCK_RUNS = 3  # that report lack of room and nothing else
 _Tagged = tuple[int, Event]
@@ -64,8 +63,7 @@ class PagedBackend:
         )
         config = og.Config(str(folder))
         config.overlay(overlay)
-        options = {"session_options": {"intra_op_num_threads": threads}}
-        config.overlay(json.dumps({"model": {"decoder": options}}))
+        config.overlay(threads_overlay(threads))
         self._model = og.Model(config)
         self._intake = intake or Intake(folder, manifest)
         self._max_active = max_active

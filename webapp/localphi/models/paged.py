@@ -1,4 +1,4 @@
-"""How ONNX Runtime GenAI's engine is told to run a model folder's paged graph instead of its other one."""
+"""What ONNX Runtime GenAI is told about a model folder: its threads, and to run its paged graph."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ PAGED_INPUTS = (
     "attention_metadata",
     "logits_indices",
 )
+
+
+def threads_overlay(threads: int) -> str:
+    """JSON for `og.Config(folder).overlay`: use so many threads. GenAI takes half of the cores."""
+    return json.dumps({"model": {"decoder": {"session_options": {"intra_op_num_threads": threads}}}})
 
 
 def paged_overlay(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from localphi.models.manifest import PagedGraph
-from localphi.models.paged import paged_overlay
+from localphi.models.paged import paged_overlay, threads_overlay
 
 _BLOCKS_IN_A_STEP = 8
 
@@ -18,6 +18,7 @@ class PagedEngine:
     Raises RuntimeError when GenAI cannot run the graph. There must be a block for every token that is asked
     for: the engine waits for ever for those it lacks.
 
+    threads: to compute with; 0 leaves it to GenAI.
     answers, cached: the ids and the number of prompt tokens that were found in the cache, by the order in
     which the prompts began. A token that ends an answer is not part of it.
     """
@@ -30,6 +31,7 @@ class PagedEngine:
         num_blocks: int,
         max_batch_size: int,
         max_scheduled_tokens: int = 0,
+        threads: int = 0,
     ) -> None:
         import onnxruntime_genai as og
 
@@ -37,6 +39,8 @@ class PagedEngine:
         sizes = {"num_blocks": num_blocks, "max_batch_size": max_batch_size}
         scheduled = max_scheduled_tokens or _BLOCKS_IN_A_STEP * paged.block_tokens
         config.overlay(paged_overlay(paged, max_scheduled_tokens=scheduled, **sizes))
+        if threads:
+            config.overlay(threads_overlay(threads))
         self._og: Any = og
         self._engine: Any = og.Engine(og.Model(config))
         self._buffer = self._engine.create_event_buffer(4 * max_batch_size)
