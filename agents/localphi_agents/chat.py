@@ -33,6 +33,7 @@ class Options:
     """How to answer. What is None is left to the server: its first model, and that model's own defaults.
 
     temperature: 0 means the likeliest token each time.
+    adapter: name of a LoRA adapter that the model is to answer with.
     stop: texts that end the answer and are not part of it.
     tools: what the model may call, each `{"type": "function", "function": {…}}`.
     tool_choice: "auto", "required", "none", or `{"type": "function", "function": {"name": …}}`.
@@ -45,6 +46,7 @@ class Options:
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
+    adapter: str | None = None
     seed: int | None = None
     stop: tuple[str, ...] = ()
     tools: tuple[Mapping[str, Any], ...] = ()

@@ -12,7 +12,7 @@ from localphi_agents.chat import Message, Options, ToolCall, Usage
 from localphi_agents.errors import AnswerFailed, UnexpectedReply
 
 _OPTIONS = (
-    "model", "max_tokens", "temperature", "top_p", "top_k", "seed", "stop",
+    "model", "max_tokens", "temperature", "top_p", "top_k", "adapter", "seed", "stop",
     "tools", "tool_choice", "parallel_tool_calls", "response_format",
 )  # fmt: skip
 

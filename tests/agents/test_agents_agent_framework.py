@@ -125,6 +125,7 @@ async def test_an_answer_has_text_reason_usage_and_names(scripted: Serve, ask: A
             "temperature": 0,
             "top_p": 0.5,
             "top_k": 4,
+            "adapter": "poems",
             "max_tokens": 9,
             "seed": 7,
             "stop": "\n",
@@ -138,8 +139,8 @@ async def test_an_answer_has_text_reason_usage_and_names(scripted: Serve, ask: A
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "What is localphi?"},
     ]
-    settings = ("model", "temperature", "top_p", "top_k", "max_tokens", "seed", "stop")
-    assert [body[name] for name in settings] == ["phi", 0, 0.5, 4, 9, 7, ["\n"]]
+    settings = ("model", "temperature", "top_p", "top_k", "adapter", "max_tokens", "seed", "stop")
+    assert [body[name] for name in settings] == ["phi", 0, 0.5, 4, "poems", 9, 7, ["\n"]]
     assert body.keys().isdisjoint({"tools", "tool_choice", "parallel_tool_calls", "instructions", "store"})
 
 

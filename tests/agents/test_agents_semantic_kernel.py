@@ -112,7 +112,7 @@ async def test_streamed_pieces_add_up_to_the_whole_answer(echo_url: str) -> None
 async def test_settings_reach_the_server_under_its_names() -> None:
     server = Recorder()
     settings = PhiPromptExecutionSettings(
-        max_tokens=5, temperature=0.0, top_p=0.5, top_k=3, seed=7, stop_sequences=["end"]
+        max_tokens=5, temperature=0.0, top_p=0.5, top_k=3, adapter="a", seed=7, stop_sequences=["end"]
     )
     await server.service(ai_model_id="tiny").get_chat_message_content(asked("hi"), settings)
     del server.bodies[0]["messages"], server.bodies[0]["stream"], server.bodies[0]["stream_options"]
@@ -122,6 +122,7 @@ async def test_settings_reach_the_server_under_its_names() -> None:
         "temperature": 0.0,
         "top_p": 0.5,
         "top_k": 3,
+        "adapter": "a",
         "seed": 7,
         "stop": ["end"],
     }

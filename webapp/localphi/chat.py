@@ -104,6 +104,7 @@ class ChatRequest:
     only finds them in its prompt; calls are still read where they can be.
     messages: the conversation, or in its place a raw prompt, which has neither tools nor a format.
     tells_progress: the answer begins with Progress, while the prompt is read.
+    adapter: the model answers with this LoRA adapter, one of those that are here for it.
     """
 
     messages: tuple[Message, ...] | RawPrompt
@@ -118,6 +119,7 @@ class ChatRequest:
     top_logprobs: int | None = None
     tells_progress: bool = False
     ignore_end: bool = False
+    adapter: str | None = None
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,23 @@ class ModelNotFound(LocalphiError):
         return " ".join(filter(None, sentences)) + f" Known models: {', '.join(known) or 'none'}."
 
 
+class AdapterNotFound(LocalphiError):
+    """args: model id, the adapter asked for, names of those that the model has."""
+
+    def __init__(self, model: str, name: str, known: tuple[str, ...]) -> None:
+        super().__init__(model, name, known)
+
+    @property
+    def message(self) -> str:
+        model, name, known = self.args
+        have = f"It has {', '.join(known)}." if known else "It has none: localphi adapters convert --help"
+        return f"The model '{model}' has no adapter '{name}'. {have}"
+
+
+class AdapterInvalid(LocalphiError):
+    """args: message."""
+
+
 class ModelFolderInvalid(LocalphiError):
     """args: message."""
 

@@ -15,8 +15,8 @@ from localphi_agents.json_format import json_format
 
 _OWN = frozenset(
     (
-        "model", "max_tokens", "temperature", "top_p", "top_k", "seed", "stop", "tools", "tool_choice",
-        "allow_multiple_tool_calls", "response_format",
+        "model", "max_tokens", "temperature", "top_p", "top_k", "adapter", "seed", "stop", "tools",
+        "tool_choice", "allow_multiple_tool_calls", "response_format",
         "instructions", "conversation_id", "store", "metadata",  # Agent Framework's own, not for the server
     )
 )  # fmt: skip
@@ -28,10 +28,12 @@ class PhiChatOptions(ChatOptions[Any], total=False):
 
     Options of other names are sent as they are: the server refuses those it knows and cannot honour, as the
     penalties, and passes over the rest.
+    adapter: name of a LoRA adapter that the model is to answer with.
     response_format: a pydantic model type, a JSON schema, or the server's own form.
     """
 
     top_k: int
+    adapter: str
 
 
 def to_options(given: Mapping[str, Any], model: str | None) -> Options:
@@ -45,6 +47,7 @@ def to_options(given: Mapping[str, Any], model: str | None) -> Options:
         temperature=options.get("temperature"),
         top_p=options.get("top_p"),
         top_k=options.get("top_k"),
+        adapter=options.get("adapter"),
         seed=options.get("seed"),
         stop=(stop,) if isinstance(stop, str) else tuple(stop),
         tools=_allowed(tools, options.get("tool_choice")),

@@ -23,6 +23,7 @@ class PhiPromptExecutionSettings(PromptExecutionSettings):
     The names are those that Semantic Kernel's telemetry looks for. Settings of other names (`extension_data`)
     are sent as they are: the server refuses those it knows and cannot honour, and passes over the rest.
 
+    adapter: name of a LoRA adapter that the model is to answer with.
     response_format: a pydantic model type, whose JSON the answer will be, or the server's own form.
     tools, tool_choice: set by FunctionChoiceBehavior. Set by hand, calls are given back and not made.
     """
@@ -31,6 +32,7 @@ class PhiPromptExecutionSettings(PromptExecutionSettings):
     temperature: Annotated[float | None, Field(ge=0, le=2)] = None
     top_p: Annotated[float | None, Field(gt=0, le=1)] = None
     top_k: Annotated[int | None, Field(ge=0)] = None
+    adapter: Annotated[str | None, Field(min_length=1, max_length=64)] = None
     seed: Annotated[int | None, Field(ge=0, le=_MAX_SEED)] = None
     stop_sequences: list[str] | None = None
     tools: list[dict[str, Any]] | None = None
@@ -46,6 +48,7 @@ class PhiPromptExecutionSettings(PromptExecutionSettings):
             temperature=self.temperature,
             top_p=self.top_p,
             top_k=self.top_k,
+            adapter=self.adapter,
             seed=self.seed,
             stop=tuple(self.stop_sequences or ()),
             tools=tuple(_sendable(_tool_name(tool), tool) for tool in self.tools or ()),

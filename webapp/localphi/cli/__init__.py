@@ -8,6 +8,7 @@ from io import TextIOWrapper
 import click
 
 from localphi import __version__
+from localphi.cli.adapters import adapters
 from localphi.cli.agent import agent
 from localphi.cli.bench import bench
 from localphi.cli.build import build
@@ -53,6 +54,6 @@ def main() -> None:
 
 for _command in (
     *(serve, keys, ps, load, stop, chat, agent),
-    *(models, build, quantize_model, convert, evaluate, bench, doctor),
+    *(models, adapters, build, quantize_model, convert, evaluate, bench, doctor),
 ):
     main.add_command(_command)

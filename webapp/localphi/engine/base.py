@@ -99,7 +99,10 @@ class Backend(Protocol):
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """What a worker process needs to load its model. `folder` is a model folder with a manifest."""
+    """What a worker process needs to load its model. `folder` is a model folder with a manifest.
+
+    home: where its adapters are, None for no adapters.
+    """
 
     model: str
     folder: Path
@@ -109,6 +112,7 @@ class WorkerSpec:
     max_active: int
     kv_budget_bytes: int
     provider: ProviderName | None = None
+    home: Path | None = None
 
 
 def variant_for(backend: BackendName, manifest: Manifest, folder: Path) -> Variant:

@@ -190,4 +190,5 @@ class Engines:
             max_active=settings.max_active,
             kv_budget_bytes=settings.kv_budget_bytes,
             provider=settings.provider,
+            home=settings.home,
         )

@@ -15,12 +15,14 @@ import onnxruntime_genai as og
 
 from localphi.chat import ChatRequest, Finished, Sampling
 from localphi.config import ProviderName
+from localphi.engine.adapters import LoadedAdapters
 from localphi.engine.answer import RunningAnswer
 from localphi.engine.base import Admitted, Event, Failed, Question, Reply
 from localphi.engine.intake import Intake, Prepared, Unfinished
 from localphi.engine.kvcache import KvCaches, Setup
 from localphi.engine.providers import genai_name
 from localphi.errors import ContextLengthExceeded, EngineFailed
+from localphi.models.lora import lora_overlay
 from localphi.models.manifest import Manifest
 from localphi.models.paged import threads_overlay
 
@@ -34,7 +36,7 @@ class GeneratorBackend:
 
     kv_budget_bytes: what the KV caches of all answers, at work and kept, may take. Bounds the context, too.
     intake: of the same folder, where there is one already.
-    provider: None for what the folder's configuration names.
+    provider: None for what the folder's configuration names. home: where adapters are, None for none.
     """
 
     def __init__(
@@ -47,13 +49,20 @@ class GeneratorBackend:
         *,
         intake: Intake | None = None,
         provider: ProviderName | None = None,
+        home: Path | None = None,
     ) -> None:
-        config = og.Config(str(folder))
-        if provider is not None:
-            config.clear_providers()
-            config.append_provider(genai_name(provider))
-        config.overlay(threads_overlay(threads))
-        self._model = og.Model(config)
+        def load_model(overlay: str = "") -> Any:
+            config = og.Config(str(folder))
+            if provider is not None:
+                config.clear_providers()
+                config.append_provider(genai_name(provider))
+            config.overlay(threads_overlay(threads))
+            if overlay:
+                config.overlay(overlay)
+            return og.Model(config)
+
+        self._model = load_model()
+        self._adapters = LoadedAdapters(home, manifest, lambda graph: load_model(lora_overlay(graph)))
         self._intake = intake or Intake(folder, manifest)
         self._max_active = max_active
         variant = manifest.server_variant
@@ -83,6 +92,8 @@ class GeneratorBackend:
         room = self._room(len(prepared.ids), prepared.grammar)
         if room < 1:
             raise ContextLengthExceeded(len(prepared.ids), self._context_length)
+        if prepared.request.adapter:
+            self._take_adapters(prepared.request.adapter)
         transcript = self._intake.transcript(prepared, room)
         self._queue(request_id, Unfinished(prepared, transcript, [], list(resume)))
         return Admitted(len(prepared.ids))
@@ -93,18 +104,34 @@ class GeneratorBackend:
         unfinished.transcript.go_on(self._room(len(prepared.ids), prepared.grammar))
         self._queue(request_id, unfinished)
 
+    def _take_adapters(self, name: str) -> None:
+        """From the first one on every answer comes of the graph for adapters, which says the same without."""
+        self._adapters.key(name)
+        if self._model is not self._adapters.model:
+            self._caches.forget()
+            self._model = self._adapters.model
+
     def _queue(self, request_id: int, unfinished: Unfinished) -> None:
         prepared = unfinished.prepared
         answer = RunningAnswer(
             prepared.ids,
             request=prepared.request,
-            setup=_setup(prepared.grammar, prepared.request.sampling, prepared.request.ignore_end),
+            setup=self._setup(prepared),
             transcript=unfinished.transcript,
             token_bytes=self._intake.tokenizer.token_bytes,
             resume=unfinished.resume,
             said=unfinished.said,
         )
         self._waiting.append((request_id, answer))
+
+    def _setup(self, prepared: Prepared) -> Setup:
+        """As little as GenAI must know, so that many requests can share a cache."""
+        request, sampling = prepared.request, prepared.request.sampling
+        adapter = self._adapters.key(request.adapter) if request.adapter else None
+        if prepared.grammar is None or sampling.temperature == 0:
+            return Setup(prepared.grammar, endless=request.ignore_end, adapter=adapter)
+        drawn = Sampling(sampling.temperature, sampling.top_p, sampling.top_k, sampling.seed)
+        return Setup(prepared.grammar, drawn, adapter=adapter)
 
     def _room(self, prompt_tokens: int, grammar: str | None) -> int:
         """How many tokens an answer may have.
@@ -134,7 +161,10 @@ class GeneratorBackend:
         params.set_search_options(**options)
         if setup.grammar:
             params.set_guidance("lark_grammar", setup.grammar)
-        return og.Generator(self._model, params)
+        generator = og.Generator(self._model, params)
+        if setup.adapter:
+            self._adapters.put(generator, setup.adapter)
+        return generator
 
     def step(self) -> Sequence[tuple[int, Event]]:
         self._admit()
@@ -169,13 +199,6 @@ class GeneratorBackend:
 
     def reply(self, question: Question) -> Reply:
         return self._intake.reply(question)
-
-
-def _setup(grammar: str | None, sampling: Sampling, ignore_end: bool) -> Setup:
-    """As little as GenAI must know, so that many requests can share a cache."""
-    if grammar is None or sampling.temperature == 0:
-        return Setup(grammar, endless=ignore_end)
-    return Setup(grammar, Sampling(sampling.temperature, sampling.top_p, sampling.top_k, sampling.seed))
 
 
 def genai_top_k(sampling: Sampling, vocabulary: int) -> int:

@@ -29,12 +29,13 @@ _Ids = npt.NDArray[np.int32]
 class Setup:
     """grammar: Lark text, or None. sampling: how GenAI chooses; without a grammar, always the most likely.
 
-    endless: GenAI never chooses a token that would end the answer.
+    endless: GenAI never chooses a token that would end the answer. adapter: the key of the one at work.
     """
 
     grammar: str | None = None
     sampling: Sampling = _NO_GRAMMAR
     endless: bool = False
+    adapter: str | None = None
 
     @property
     def reusable(self) -> bool:
@@ -160,6 +161,10 @@ class KvCaches:
     def discard(self, cache: KvCache) -> None:
         """Free its memory: it broke."""
         self._lent.remove(cache)
+
+    def forget(self) -> None:
+        """Free the memory of those that are kept."""
+        self._kept.clear()
 
     def _best(self, prompt: Sequence[int], size: int, setup: Setup) -> tuple[KvCache | None, int]:
         """Take out the kept cache that shares most.

@@ -232,6 +232,7 @@ def _refuse(request: ChatRequest) -> None:
         "logit_bias": bool(sampling.logit_bias),
         "presence_penalty": sampling.presence_penalty != 0,  # moves negative logits the wrong way
         "frequency_penalty": sampling.frequency_penalty != 0,
+        "adapter": request.adapter is not None,
     }
     for name, wanted in unusable.items():
         if wanted:

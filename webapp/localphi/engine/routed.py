@@ -97,11 +97,12 @@ class RoutedBackend:
 
 
 def needs_generator(request: ChatRequest) -> bool:
-    """Whether the answer wants what GenAI's engine, which shows neither logits nor progress, cannot do."""
+    """Whether the answer wants what GenAI's engine cannot do: show logits or progress, take adapters."""
     sampling = request.sampling
     return (
         request.top_logprobs is not None
         or request.tells_progress
+        or request.adapter is not None
         or bool(sampling.logit_bias)
         or (sampling.presence_penalty, sampling.frequency_penalty) != (0.0, 0.0)
         or (sampling.min_p > 0 and sampling.temperature > 0)

@@ -101,13 +101,15 @@ def _model_backend(spec: WorkerSpec, manifest: Manifest) -> Backend:
     on_cpu = spec.provider in (None, "cpu")  # the paged graph is the CPU's
     if spec.backend == "generator" or not on_cpu or variant is None or paged is None or not blocks:
         limits = (spec.threads, spec.max_active, spec.kv_budget_bytes)
-        return GeneratorBackend(spec.folder, manifest, *limits, provider=spec.provider)
+        return GeneratorBackend(spec.folder, manifest, *limits, provider=spec.provider, home=spec.home)
 
     rest = spec.kv_budget_bytes - blocks * paged.block_tokens * variant.kv_bytes_per_token
     intake = Intake(spec.folder, manifest)
 
     def make_generator() -> GeneratorBackend:
-        return GeneratorBackend(spec.folder, manifest, spec.threads, spec.max_active, rest, intake=intake)
+        return GeneratorBackend(
+            spec.folder, manifest, spec.threads, spec.max_active, rest, intake=intake, home=spec.home
+        )
 
     return RoutedBackend(
         PagedBackend(spec.folder, manifest, spec.threads, spec.max_active, blocks, intake=intake),

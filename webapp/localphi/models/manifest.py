@@ -12,6 +12,7 @@
   "variants":      {device: {"files": [names], "memory": {"weights_bytes", "kv_bytes_per_token"},
                              "canary": {"prompt": [ids], "expected": [greedy ids]} or null,
                              "paged": {"graph", "block_tokens", "max_sequence_tokens"}, where there is one,
+                             "lora": {"graph", "sites"}, where there is one,
                              "context_length": where the device's is shorter than the model's}}
 }
 
@@ -93,12 +94,25 @@ class PagedGraph:
 
 
 @dataclass(frozen=True)
+class LoraGraph:
+    """The first graph once more, over the same weights, with inputs for LoRA adapters; none is none.
+
+    graph: its file. sites: what can be adapted, as "layers.0.attn.qkv_proj", with the numbers of inputs and
+    outputs of that linear layer.
+    """
+
+    graph: str
+    sites: Mapping[str, tuple[int, int]]
+
+
+@dataclass(frozen=True)
 class Variant:
     files: tuple[str, ...]
     weights_bytes: int
     kv_bytes_per_token: int
     canary: Canary | None
     paged: PagedGraph | None = None
+    lora: LoraGraph | None = None
     context_length: int | None = None
 
 
@@ -211,6 +225,7 @@ def _to_json(manifest: Manifest) -> dict[str, Any]:
             },
             "canary": asdict(variant.canary) if variant.canary else None,
             **({"paged": asdict(variant.paged)} if variant.paged else {}),
+            **({"lora": asdict(variant.lora)} if variant.lora else {}),
             **({"context_length": variant.context_length} if variant.context_length else {}),
         }
         for device, variant in manifest.variants.items()
@@ -290,12 +305,24 @@ def _variant(entry: Mapping[str, Any], files: Mapping[str, FileEntry]) -> Varian
         kv_bytes_per_token=_count(entry["memory"], "kv_bytes_per_token", least=1),
         canary=_canary(entry["canary"]),
         paged=_paged(entry),
+        lora=_lora(entry),
         context_length=_count(entry, "context_length", least=1) if "context_length" in entry else None,
     )
 
 
 def _canary(entry: Mapping[str, Any] | None) -> Canary | None:
     return None if entry is None else Canary(tuple(entry["prompt"]), tuple(entry["expected"]))
+
+
+def _lora(variant: Mapping[str, Any]) -> LoraGraph | None:
+    entry = variant.get("lora")
+    if entry is None:
+        return None
+    graph = str(entry["graph"])
+    if graph not in variant["files"]:
+        raise ValueError(f"the graph for adapters {graph!r} is not among the files of its variant")
+    sites = {str(site): (int(sizes[0]), int(sizes[1])) for site, sizes in entry["sites"].items()}
+    return LoraGraph(graph, sites)
 
 
 def _paged(variant: Mapping[str, Any]) -> PagedGraph | None:

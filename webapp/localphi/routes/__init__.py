@@ -9,6 +9,7 @@ from flask import Flask
 from localphi.config import Settings
 from localphi.engine.client import Engines
 from localphi.logs import keep_private
+from localphi.models.adapters import AdapterStore
 from localphi.models.store import ModelStore
 from localphi.routes import engines as engine_routes
 from localphi.routes import (
@@ -46,7 +47,9 @@ def build_app(settings: Settings, version: str) -> Flask:
     metrics = Metrics(engines)
     metrics.install(app)
     streams = Streams()
-    app.register_blueprint(openai_api.blueprint(store, engines, metrics, streams))
+    app.register_blueprint(
+        openai_api.blueprint(store, engines, metrics, streams, AdapterStore(settings.home))
+    )
     app.register_blueprint(responses_api.blueprint(store, engines, metrics, streams))
     app.register_blueprint(streams_api.blueprint(streams))
     app.register_blueprint(llama_cpp_api.blueprint(store, engines))

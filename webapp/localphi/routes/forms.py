@@ -65,7 +65,7 @@ def or_null(form: Schema) -> Schema:
 MODEL: Schema = {
     "type": ["string", "null"],
     "maxLength": schema.MAX_MODEL_CHARS,
-    "description": "Id of a model; left out: the one that is served.",
+    "description": "Id of a model, or id:adapter; left out: the one that is served.",
 }
 _STOP_TEXT: Schema = {"type": "string", "minLength": 1, "maxLength": schema.MAX_STOP_CHARS}
 STOP = or_null({"anyOf": [_STOP_TEXT, {"type": "array", "items": _STOP_TEXT, "maxItems": schema.MAX_STOPS}]})

@@ -7,9 +7,11 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
+from localphi.chat import ChatRequest
 from localphi.engine.client import Engines
 from localphi.errors import ContextLengthExceeded
-from localphi.models.store import ModelFolder, ModelStore
+from localphi.models.adapters import AdapterStore
+from localphi.models.store import ModelStore
 from localphi.routes import answer_forms, forms, streams_api
 from localphi.routes.answers import client_left, submit
 from localphi.routes.clients import client_name
@@ -32,18 +34,25 @@ def _generates(summary: str, answer: str, body: forms.BodyForm, description: str
     return Operation(summary, answers, body, _FAILURES, description, parameters=parameters)
 
 
-def blueprint(store: ModelStore, engines: Engines, metrics: Metrics, streams: Streams) -> Blueprint:
+def blueprint(
+    store: ModelStore, engines: Engines, metrics: Metrics, streams: Streams, adapters: AdapterStore
+) -> Blueprint:
     routes = Blueprint("openai", __name__)
 
     @routes.get("/v1/models")
     @described(Operation("The models on this machine", {answer_forms.JSON: answer_forms.ref("Models")}))
     def list_models() -> Response:
-        return jsonify(object="list", data=[_model_object(folder) for folder in store.folders()])
+        data = [_model_object(folder.id) for folder in store.folders()]
+        for folder in store.folders():
+            data += [_model_object(f"{folder.id}:{each.name}") for each in adapters.of_model(folder.id)]
+        return jsonify(object="list", data=data)
 
     @routes.get("/v1/models/<model_id>")
     @described(Operation("One model", {answer_forms.JSON: answer_forms.ref("Model")}, failures=(404,)))
     def show_model(model_id: str) -> Response:
-        return jsonify(_model_object(store.get(model_id)))
+        model, _, adapter = model_id.partition(":")
+        found = store.get(model).id
+        return jsonify(_model_object(f"{found}:{adapters.get(found, adapter).name}" if adapter else found))
 
     @routes.post("/v1/chat/completions")
     @described(_generates("Answer a conversation", "ChatCompletion", forms.CHAT))
@@ -56,7 +65,7 @@ def blueprint(store: ModelStore, engines: Engines, metrics: Metrics, streams: St
         answers = submit(engines.get(folder.id), asked, body.n, gone, client_name())
         metrics.watch(folder.id, answers)
         has_logprobs = asked.top_logprobs is not None
-        wire = ChatWire(folder.id, answers, has_tools=bool(asked.tools), logprobs=has_logprobs)
+        wire = ChatWire(_named(folder.id, asked), answers, has_tools=bool(asked.tools), logprobs=has_logprobs)
         if not body.stream:
             return jsonify(wire.completion(gone))
         events = partial(wire.events, body.include_usage)
@@ -83,7 +92,7 @@ def blueprint(store: ModelStore, engines: Engines, metrics: Metrics, streams: St
         except ContextLengthExceeded as error:
             raise ContextLengthExceeded(error.prompt_tokens, error.context_length, "prompt") from None
         metrics.watch(folder.id, answers)
-        wire = TextWire(folder.id, answers)
+        wire = TextWire(_named(folder.id, asked), answers)
         if not body.stream:
             return jsonify(wire.completion(gone))
         events = partial(wire.events, body.include_usage)
@@ -92,5 +101,10 @@ def blueprint(store: ModelStore, engines: Engines, metrics: Metrics, streams: St
     return routes
 
 
-def _model_object(folder: ModelFolder) -> dict[str, Any]:
-    return {"id": folder.id, "object": "model", "created": 0, "owned_by": "localphi"}
+def _named(model: str, asked: ChatRequest) -> str:
+    """What an answer says of the model that made it."""
+    return f"{model}:{asked.adapter}" if asked.adapter else model
+
+
+def _model_object(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "localphi"}

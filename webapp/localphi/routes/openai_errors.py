@@ -8,6 +8,8 @@ from flask import Flask, Response, jsonify
 from werkzeug.exceptions import HTTPException
 
 from localphi.errors import (
+    AdapterInvalid,
+    AdapterNotFound,
     ContextLengthExceeded,
     EngineBusy,
     EngineStopping,
@@ -33,6 +35,8 @@ _TABLE: tuple[tuple[type[LocalphiError], int, str, str | None], ...] = (
     (UnsupportedParameter, 400, "invalid_request_error", "unsupported_parameter"),
     (InvalidRequest, 400, "invalid_request_error", None),
     (ModelNotFound, 404, "invalid_request_error", "model_not_found"),
+    (AdapterNotFound, 404, "invalid_request_error", "adapter_not_found"),
+    (AdapterInvalid, 400, "invalid_request_error", "adapter_invalid"),
     (ModelInUse, 409, "invalid_request_error", "model_in_use"),
     (StreamNotFound, 404, "invalid_request_error", "stream_not_found"),
     (StreamTrimmed, 410, "invalid_request_error", "stream_trimmed"),
@@ -96,4 +100,6 @@ def _look_up(error: LocalphiError) -> tuple[int, str, str | None]:
 def _param(error: LocalphiError) -> str | None:
     if isinstance(error, InvalidRequest):
         return error.param
+    if isinstance(error, AdapterInvalid | AdapterNotFound):
+        return "adapter"
     return "model" if isinstance(error, ModelNotFound) else None

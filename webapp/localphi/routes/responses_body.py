@@ -19,6 +19,7 @@ from localphi.routes.schema import (
     MAX_MESSAGES,
     MAX_TOP_LOGPROBS,
     Refusal,
+    parse_adapter,
     parse_model,
     refuse,
     sampling,
@@ -90,6 +91,7 @@ class ResponsesBody:
             parallel_tool_calls=boolean(fields, "parallel_tool_calls", default=True),
             answer_format=_answer_format(fields),
             top_logprobs=_top_logprobs(fields),
+            adapter=parse_adapter(fields),
         )
 
     def echo(self, asked: ChatRequest) -> dict[str, Any]:

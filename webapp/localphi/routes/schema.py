@@ -14,6 +14,7 @@ from localphi.chat import ROLES, ChatRequest, Message, RawPrompt, Role, Sampling
 from localphi.errors import InvalidRequest, UnsupportedParameter
 from localphi.models.manifest import Manifest
 from localphi.routes.fields import Body, boolean, integer, is_token_id, json_object, number, wrong
+from localphi.routes.survey import note
 from localphi.routes.tools import (
     parse_answer_format,
     parse_calls,
@@ -23,6 +24,7 @@ from localphi.routes.tools import (
 )
 
 MAX_MODEL_CHARS = 256
+MAX_ADAPTER_CHARS = 64
 MAX_MESSAGES = 1024
 MAX_STOPS = 16
 MAX_STOP_CHARS = 1024
@@ -35,6 +37,12 @@ MAX_TOP_LOGPROBS = 20
 MAX_TOKEN_DIGITS = 9
 MAX_ANSWERS = 8
 
+_ADAPTER = {
+    "type": ["string", "null"],
+    "minLength": 1,
+    "maxLength": MAX_ADAPTER_CHARS,
+    "description": "Name of a LoRA adapter of the model; left out: the model as it is.",
+}
 Refusal = tuple[str, tuple[Any, ...], str]
 """A field, values that mean "not used", what to do instead."""
 
@@ -96,6 +104,7 @@ class ChatCompletionBody(_CompletionBody):
             top_logprobs=_top_logprobs(self.fields),
             tells_progress=self.tells_progress,
             ignore_end=boolean(self.fields, "ignore_eos"),
+            adapter=parse_adapter(self.fields),
         )
 
 
@@ -110,6 +119,7 @@ class TextCompletionBody(_CompletionBody):
             stop=stop_texts(self.fields),
             tells_progress=self.tells_progress,
             ignore_end=boolean(self.fields, "ignore_eos"),
+            adapter=parse_adapter(self.fields),
         )
 
 
@@ -152,7 +162,21 @@ def parse_model(fields: Body) -> str | None:
     model = fields.get("model")
     if model is not None and not (isinstance(model, str) and len(model) <= MAX_MODEL_CHARS):
         raise wrong("model", f"the id of a model, of at most {MAX_MODEL_CHARS} characters", model)
-    return model or None
+    return model.partition(":")[0] or None if model else None
+
+
+def parse_adapter(fields: Body) -> str | None:
+    """The LoRA adapter that was asked for, in a field of its own or behind the model: "phi-3:poems"."""
+    note(fields, "adapter", _ADAPTER)
+    named = fields.get("adapter")
+    if named is not None and not (isinstance(named, str) and 1 <= len(named) <= MAX_ADAPTER_CHARS):
+        raise wrong("adapter", f"the name of an adapter, of at most {MAX_ADAPTER_CHARS} characters", named)
+    _, colon, behind = str(fields.get("model") or "").partition(":")
+    if colon and not 1 <= len(behind) <= MAX_ADAPTER_CHARS:
+        raise InvalidRequest("Behind the ':' of 'model' there must be the name of an adapter.", "model")
+    if behind and named not in (None, behind):
+        raise InvalidRequest(f"'model' names the adapter {behind!r}, but 'adapter' {named!r}.", "adapter")
+    return named or behind or None
 
 
 def refuse(fields: Body, refusals: Sequence[Refusal]) -> None:

@@ -31,3 +31,20 @@ def paged(folder: Path) -> None:
         raise click.ClickException(error.message) from error
     size = (folder / added.graph).stat().st_size
     click.echo(f"{folder / added.graph}: {size / 1e6:.2f} MB, up to {added.max_sequence_tokens} tokens")
+
+
+@main.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def lora(folder: Path) -> None:
+    """Add to the model in FOLDER the graph that LoRA adapters are put into.
+
+    Its localphi.json then names it, and requests may name an adapter. The weights are not copied.
+    """
+    from localphi.toolchain.graphs.lora import add_lora_graph
+
+    try:
+        added = add_lora_graph(folder)
+    except LocalphiError as error:
+        raise click.ClickException(error.message) from error
+    size = (folder / added.graph).stat().st_size
+    click.echo(f"{folder / added.graph}: {size / 1e6:.2f} MB, {len(added.sites)} layers can be adapted")

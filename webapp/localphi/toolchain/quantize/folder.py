@@ -259,13 +259,19 @@ def _manifest(
     )
 
 
-def continued(folder: Path, prompt: Sequence[int], most: int) -> tuple[int, ...]:
-    """Up to `most` greedy token ids after the prompt. Raises CannotQuantize when GenAI cannot run it."""
+def continued(folder: Path, prompt: Sequence[int], most: int, *, overlay: str = "") -> tuple[int, ...]:
+    """Up to `most` greedy token ids after the prompt. Raises CannotQuantize when GenAI cannot run it.
+
+    overlay: JSON that goes over the folder's genai_config.json.
+    """
     disable_telemetry()
     import onnxruntime_genai as og
 
     try:
-        model: Any = og.Model(str(folder))
+        config: Any = og.Config(str(folder))
+        if overlay:
+            config.overlay(overlay)
+        model: Any = og.Model(config)
         params: Any = og.GeneratorParams(model)
         params.set_search_options(do_sample=False, max_length=len(prompt) + most)
         generator: Any = og.Generator(model, params)

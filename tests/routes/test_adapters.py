@@ -1,0 +1,101 @@
+"""Requests that name a LoRA adapter, over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from localphi import create_app
+from localphi.config import Settings
+from localphi.models.adapters import AdapterStore
+from localphi.models.manifest import load_manifest
+from localphi.models.store import ModelFolder
+from lora_files import matrices, module_sizes, write_peft
+from serving import DEMO, BufferedClient
+
+pytest.importorskip("safetensors", reason="safetensors is not installed (extra 'quantize')")
+
+from localphi.toolchain.adapters.convert import convert_adapter
+
+CHAT, MODEL = "/v1/chat/completions", "localphi-demo"
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlaskClient]:
+    """A server with the demo model and two adapters, "one" and "two"."""
+    home = tmp_path_factory.mktemp("adapters")
+    demo = ModelFolder(DEMO, load_manifest(DEMO), bundled=True)
+    for seed, name in enumerate(("one", "two")):
+        peft = write_peft(home / f"peft-{name}", matrices(module_sizes(DEMO), seed, strength=0.1))
+        convert_adapter(AdapterStore(home), demo, peft, name)
+    app = create_app(Settings(home=home))
+    app.test_client_class = BufferedClient
+    yield app.test_client()
+    app.extensions["localphi"].close()
+
+
+def _text(client: FlaskClient, **fields: Any) -> str:
+    body = {"messages": [{"role": "user", "content": "What is WebGPU?"}], "max_tokens": 20, **fields}
+    response = client.post(CHAT, json=body)
+    assert response.status_code == 200, response.get_json()
+    return str(response.get_json()["choices"][0]["message"]["content"])
+
+
+def test_each_request_is_answered_with_the_adapter_that_it_names(client: FlaskClient) -> None:
+    base = _text(client)
+    one, two = (_text(client, adapter=name) for name in ("one", "two"))
+    assert len({base, one, two}) == 3
+    assert _text(client, model=f"{MODEL}:one") == one
+    assert _text(client, model=f"{MODEL}:two", adapter="two") == two
+    assert _text(client, model=MODEL) == base
+    assert _text(client, adapter="one", temperature=1, seed=1, top_k=1) == one
+
+
+def test_text_completions_and_responses_take_them_too(client: FlaskClient) -> None:
+    def text(**fields: Any) -> str:
+        body = {"prompt": "WebGPU is", "max_tokens": 12, **fields}
+        return str(client.post("/v1/completions", json=body).get_json()["choices"][0]["text"])
+
+    assert text(adapter="one") == text(model=f"{MODEL}:one") != text()
+    body = {"input": "What is WebGPU?", "max_output_tokens": 16}
+    plain, adapted = (
+        client.post("/v1/responses", json={**body, **fields}).get_json()["output"][0]["content"][0]["text"]
+        for fields in ({}, {"model": f"{MODEL}:one"})
+    )
+    assert plain != adapted
+
+
+def test_the_answer_says_what_made_it_and_models_are_listed_with_their_adapters(client: FlaskClient) -> None:
+    body = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 2, "adapter": "one"}
+    assert client.post(CHAT, json=body).get_json()["model"] == f"{MODEL}:one"
+    listed = [model["id"] for model in client.get("/v1/models").get_json()["data"]]
+    assert listed == [MODEL, f"{MODEL}:one", f"{MODEL}:two"]
+    assert client.get(f"/v1/models/{MODEL}:two").get_json()["id"] == f"{MODEL}:two"
+    assert client.get(f"/v1/models/{MODEL}:three").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "message"),
+    [
+        ({"adapter": "three"}, 404, "has no adapter 'three'. It has one, two."),
+        ({"model": f"{MODEL}:three"}, 404, "has no adapter 'three'"),
+        ({"adapter": "../one"}, 404, "has no adapter '../one'"),
+        ({"adapter": ""}, 400, "'adapter' must be"),
+        ({"adapter": 7}, 400, "'adapter' must be"),
+        ({"adapter": "x" * 65}, 400, "'adapter' must be"),
+        ({"model": f"{MODEL}:"}, 400, "Behind the ':'"),
+        ({"model": f"{MODEL}:one", "adapter": "two"}, 400, "'model' names the adapter 'one'"),
+        ({"model": "nope:one"}, 404, "no model 'nope'"),
+    ],
+    ids=str,
+)
+def test_what_is_not_there_is_told(
+    client: FlaskClient, fields: dict[str, Any], status: int, message: str
+) -> None:
+    response = client.post(CHAT, json={"messages": [{"role": "user", "content": "hi"}], **fields})
+    assert response.status_code == status
+    assert message in response.get_json()["error"]["message"]
+    assert _text(client, adapter="one"), "the worker is as it was"

@@ -1,0 +1,1 @@
+"""LoRA adapters: from what PEFT saves to what the server takes, and trained here."""
