@@ -185,6 +185,10 @@ class ToolchainMissing(LocalphiError):
         return f"This needs {library}, which is not installed. Get it with: pip install 'localphi[{extra}]'"
 
 
+class CannotTrain(LocalphiError):
+    """args: message."""
+
+
 class CannotBuild(LocalphiError):
     """args: message."""
 

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import click
+from tqdm import tqdm
 
 from localphi.cli.options import settings_from
+from localphi.config import MAX_THREADS, available_threads
 from localphi.errors import AdapterInvalid, LocalphiError
 from localphi.models.adapters import Adapter, AdapterStore, base_of
 from localphi.models.store import ModelFolder, ModelStore
+
+if TYPE_CHECKING:
+    from localphi.toolchain.adapters.texts import Text
+    from localphi.toolchain.adapters.train import Trained
+
+_MOST_TEXTS = 400
 
 
 @click.group()
@@ -18,6 +27,7 @@ def adapters() -> None:
 
     \b
     From what PEFT saved:  localphi adapters convert path/to/lora --model phi-4-mini --name poems
+    From conversations:    localphi adapters train poems --data poems.jsonl --model phi-4-mini
     Use it:                {"model": "phi-4-mini:poems", …} in a request, or "adapter": "poems"
     """
 
@@ -39,15 +49,116 @@ def convert_command(peft: Path, model: str | None, name: str | None) -> None:
     """
     from localphi.toolchain.adapters.convert import convert_adapter
 
-    folder = _folder(model)
-    variant = folder.manifest.server_variant
-    if variant is not None and variant.lora is None and not folder.bundled:
-        _prepare(folder)
-        folder = _folder(model)
+    folder = _ready(model)
     named = name or peft.resolve().name.lower()
     adapter = convert_adapter(_store(), folder, peft, named)
     click.echo(_told(adapter))
     click.echo(f'Use it with: "model": "{folder.id}:{adapter.name}"')
+
+
+@adapters.command("train")
+@click.argument("name")
+@_model
+@click.option(
+    "--data",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help='Conversations to learn, a line of {"messages": [{"role": …, "content": …}, …]} for each.',
+)
+@click.option(
+    "--repair",
+    "parent",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Learn to be like the model in FOLDER, such as the fp32 one that this was quantized from; by "
+    "--data, or else by the texts that quantize calibrates on.",
+)
+@click.option("--steps", type=click.IntRange(1, 100_000), default=200, show_default=True)
+@click.option(
+    "--rank",
+    type=click.IntRange(1, 256),
+    default=8,
+    show_default=True,
+    help="Larger learns more.",
+)
+@click.option("--batch", type=click.IntRange(1, 256), default=4, show_default=True, help="Texts in a step.")
+@click.option("--learning-rate", type=click.FloatRange(1e-7, 1.0), default=1e-3, show_default=True)
+@click.option("--max-tokens", type=click.IntRange(8, 4096), default=512, show_default=True, help="Of a text.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+@click.option("--threads", type=click.IntRange(1, MAX_THREADS), help="[default: every core]")
+def train_command(  # noqa: PLR0917  click names them
+    name: str,
+    model: str | None,
+    data: Path | None,
+    parent: Path | None,
+    steps: int,
+    rank: int,
+    batch: int,
+    learning_rate: float,
+    max_tokens: int,
+    seed: int,
+    threads: int | None,
+) -> None:
+    """Train an adapter called NAME on a model as it is served, int4 weights and all.
+
+    Needs no checkpoint of the model. Ctrl-C loses at most 25 steps: the same command goes on. Needs: pip
+    install 'localphi[toolchain]'
+    """
+    from localphi.toolchain.adapters.train import Plan, train
+
+    if data is None and parent is None:
+        raise click.UsageError("Give --data to learn from, or --repair.")
+    folder = _ready(model)
+    if data is None:
+        count = min(_MOST_TEXTS, steps * batch)
+        texts, judged = _calibration(folder, "calibration", count), _calibration(folder, "evaluation", 20)
+    else:
+        from localphi.toolchain.adapters.texts import read_texts
+
+        texts = read_texts(data, folder, max_tokens)
+        judged = texts[:20]
+    plan = Plan(steps=steps, rank=rank, batch=batch, learning_rate=learning_rate, seed=seed)
+    with tqdm(total=steps, unit="step", desc=name, disable=None) as bar:
+
+        def step(done: int, loss: float) -> None:
+            bar.update(done - bar.n)
+            bar.set_postfix(loss=f"{loss:.4f}")
+
+        done = train(
+            _store(),
+            folder,
+            name,
+            texts,
+            plan,
+            parent=parent,
+            threads=threads or available_threads(),
+            progress=step,
+        )
+    click.echo(_told(done.adapter))
+    click.echo(f"loss {done.losses[0]:.4f} in the first step, {done.losses[-1]:.4f} in the last")
+    if parent is not None:
+        which = "texts not learnt from" if data is None else "texts learnt"
+        _tell_repair(folder, parent, judged, done, which)
+    click.echo(f'Use it with: "model": "{folder.id}:{name}"')
+
+
+def _calibration(folder: ModelFolder, part: Literal["calibration", "evaluation"], count: int) -> list[Text]:
+    from localphi.toolchain.adapters.texts import Text
+    from localphi.toolchain.quantize.calibration import conversation_rows
+
+    rows = conversation_rows(folder.path, folder.manifest.prompt_format, part, count)
+    return [Text(row.ids, 0) for row in rows]
+
+
+def _tell_repair(folder: ModelFolder, parent: Path, texts: list[Text], done: Trained, which: str) -> None:
+    from localphi.toolchain.adapters.train import divergence
+
+    before = divergence(folder, parent, texts)
+    after = divergence(folder, parent, texts, done)
+    share = (before - after) / before if before else 0.0
+    click.echo(
+        f"KL from {parent}, {len(texts)} {which}: {before:.5f} without the adapter, {after:.5f} with it: "
+        f"{share:.0%} recovered"
+    )
 
 
 @adapters.command()
@@ -106,6 +217,16 @@ def rm(adapter: str, yes: bool) -> None:
 
 def _store() -> AdapterStore:
     return AdapterStore(settings_from().home)
+
+
+def _ready(model: str | None) -> ModelFolder:
+    """The model, with a graph for adapters."""
+    folder = _folder(model)
+    variant = folder.manifest.server_variant
+    if variant is not None and variant.lora is None and not folder.bundled:
+        _prepare(folder)
+        folder = _folder(model)
+    return folder
 
 
 def _folder(model: str | None) -> ModelFolder:

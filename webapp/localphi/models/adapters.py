@@ -90,13 +90,14 @@ class AdapterStore:
             raise AdapterNotFound(model, name, tuple(adapter.name for adapter in self.of_model(model)))
         return _read(folder)
 
+    def checkpoint(self, model: str, name: str) -> Path:
+        """Where the training of an adapter keeps what it has so far. Raises AdapterInvalid for no name."""
+        _check_name(name)
+        return self._dir / safe_id(model) / f".training-{name}.pt"
+
     def staging(self, model: str, name: str) -> Path:
         """An empty folder to make an adapter in, for `add`. Raises AdapterInvalid for a name that is none."""
-        if not _NAME.fullmatch(name):
-            raise AdapterInvalid(
-                f"{name!r} is no name for an adapter: up to 64 of a-z, 0-9, '.', '_' and '-', beginning with "
-                "a letter or digit."
-            )
+        _check_name(name)
         folder = self._dir / safe_id(model) / f"{_PARTIAL}{os.getpid()}-{name}"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -122,6 +123,14 @@ class AdapterStore:
         shutil.rmtree(grave, ignore_errors=True)
         os.rename(folder, grave)
         shutil.rmtree(grave, ignore_errors=True)
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise AdapterInvalid(
+            f"{name!r} is no name for an adapter: up to 64 of a-z, 0-9, '.', '_' and '-', beginning with "
+            "a letter or digit."
+        )
 
 
 def base_of(manifest: Manifest) -> str:

@@ -55,6 +55,12 @@ def add_lora_graph(folder: Path) -> LoraGraph:
     return lora
 
 
+def site_of(name: str) -> str | None:
+    """The site of a linear layer, by the name of its node; None for other nodes."""
+    match = _SITE.match(name)
+    return f"{match[1]}.{match[2]}.{match[3]}" if match else None
+
+
 def lora_proto(proto: Any) -> tuple[Any, dict[str, tuple[int, int]]]:
     """The graph with inputs for adapters, and its sites. `proto` is not changed.
 
@@ -70,10 +76,9 @@ def lora_proto(proto: Any) -> tuple[Any, dict[str, tuple[int, int]]]:
     for node in graph.node:
         nodes.append(node)
         sizes = _sizes(node, weights)
-        match = _SITE.match(node.name)
-        if match is None or sizes is None:
+        site = site_of(node.name)
+        if site is None or sizes is None:
             continue
-        site = f"{match[1]}.{match[2]}.{match[3]}"
         sites[site] = sizes
         nodes += _branch(onnx, node, site)
         _add_inputs(onnx, graph, site, sizes)
