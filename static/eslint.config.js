@@ -47,7 +47,11 @@ export default tseslint.config(
     },
   },
   { files: ['shared/**', 'service/**'], rules: forbid('page', 'worker') },
-  { files: ['page/**'], ignores: ['page/start-worker.ts'], rules: forbid('worker', 'client') },
-  { files: ['client/**'], rules: forbid('worker') },
+  {
+    files: ['page/**'],
+    ignores: ['page/start-worker.ts'],
+    rules: forbid('worker', 'client', 'bench'),
+  },
+  { files: ['client/**', 'bench/**'], rules: forbid('worker') },
   { files: ['worker/**'], ignores: ['worker/runtime/ort.ts'], rules: forbid('page') },
 );

@@ -24,7 +24,7 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     emptyOutDir: true,
     rolldownOptions: {
-      input: { index: 'index.html', localphi: 'client/localphi.ts' },
+      input: { index: 'index.html', bench: 'bench.html', localphi: 'client/localphi.ts' },
       preserveEntrySignatures: 'exports-only',
       output: {
         entryFileNames: ({ name }) =>
