@@ -229,6 +229,37 @@ def test_bad_requests_are_refused_and_the_next_is_answered(phi: Page) -> None:
     assert EXPECTED.startswith(answer["choices"][0]["message"]["content"])
 
 
+def test_conversations_take_turns_and_failures_hold_nobody_up(phi: Page) -> None:
+    """Four at the same time, twice each; one of them is refused, another leaves."""
+    told = phi.evaluate(
+        """async ([question, tooLong]) => {
+          const order = [];
+          const talk = async (name, content) => {
+            for (let turn = 0; turn < 2; turn++) {
+              const messages = [{ role: 'user', content }];
+              try {
+                await phi.chat.completions.create({ messages, max_tokens: 4 });
+                order.push(name);
+              } catch (error) { order.push(`${name}:${error.kind}`); }
+            }
+          };
+          const gone = new AbortController();
+          const messages = [{ role: 'user', content: question }];
+          const all = [talk('a', question), talk('b', tooLong), talk('c', 'Hello!')];
+          const left = phi.chat.completions.create({ messages }, { signal: gone.signal })
+            .catch((error) => order.push(error.name));
+          gone.abort();
+          await Promise.all([...all, left]);
+          return order;
+        }""",
+        [QUESTION, "word " * 5000],
+    )
+    assert told[0] == "AbortError"  # who waits can leave at once
+    assert told[1:] == ["a", "b:context", "c", "a", "b:context", "c"]
+    answer = phi.evaluate(ASK, {"messages": MESSAGES, "max_tokens": 5, "temperature": 0})
+    assert EXPECTED.startswith(answer["choices"][0]["message"]["content"])
+
+
 def test_leaving_the_loop_ends_the_answer_and_the_next_is_quick(phi: Page) -> None:
     pieces = phi.evaluate(
         """async (messages) => {
