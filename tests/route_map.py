@@ -7,7 +7,7 @@ import re
 from flask import Flask
 
 _PLACES = {"model_id": "localphi-demo", "name": "localphi.json"}
-PUBLIC = frozenset({"/", "/healthz", "/readyz"})
+PUBLIC = frozenset({"/", "/bench", "/healthz", "/readyz"})
 """Routes that want no key, beside the files of the page."""
 PAGE_FILES = "/<path:name>"
 

@@ -9,7 +9,7 @@ const NAME = 'sw.js';
 const START = 'index.html';
 
 /** Nobody needs these to open the page. */
-const LEFT_OUT = /\.map$|^licences\.txt$/;
+const LEFT_OUT = /\.map$|\.d\.ts$|^licences\.txt$/;
 
 /**
  * `sw.js` beside the page, with the list of what the build made.

@@ -1,6 +1,6 @@
 /** Which backend answers: walks from the browser's devices to the server. */
-import { signal } from '@preact/signals';
-import type { ReadonlySignal } from '@preact/signals';
+import { signal } from '@preact/signals-core';
+import type { ReadonlySignal } from '@preact/signals-core';
 
 import { LocalphiError, fromShape, messageOf, toShape } from '../shared/errors';
 import type { ErrorShape } from '../shared/errors';
@@ -133,6 +133,15 @@ export class Engine {
   /** Gives the download up; the server answers where there is one. What has arrived is kept. */
   stop(): void {
     this.#run.stop.abort();
+  }
+
+  /** Frees everything; what is under way rejects. May be called twice, and started again. */
+  close(): void {
+    this.#run.stop.abort();
+    this.#run.browser?.close();
+    this.#run = newRun('auto');
+    this.#started = Promise.resolve();
+    this.#state.value = CONNECTING;
   }
 
   /** Fetches the model although the browser will not keep it. */

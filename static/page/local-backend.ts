@@ -14,7 +14,7 @@ import type {
   WorkerMessage,
 } from '../shared/protocol';
 import type { AnswerEnd, AnswerHandlers, Backend } from './backend';
-import { untilAborted } from './until-aborted';
+import { Turns } from './turns';
 
 /** How loading went; `device` is null when no device of this browser holds. */
 export interface Loaded {
@@ -51,8 +51,7 @@ export class LocalBackend implements Backend {
   #fault: LocalphiError | null = null;
   #lastId = 0;
   #loadId = 0;
-  /** The answer in the making; null when the model is free. */
-  #answering: Promise<unknown> | null = null;
+  readonly #turns = new Turns();
 
   /**
    * worker: a fresh one, owned from here on.
@@ -140,7 +139,7 @@ export class LocalBackend implements Backend {
   }
 
   /**
-   * One answer at a time: others wait for their turn here, where they can be cancelled at once.
+   * One answer at a time, first come, first served: others wait here, where they can be cancelled at once.
    */
   async chat(
     messages: readonly Message[],
@@ -148,12 +147,13 @@ export class LocalBackend implements Backend {
     handlers: AnswerHandlers,
     { signal }: { signal: AbortSignal },
   ): Promise<AnswerEnd> {
-    while (this.#answering) await untilAborted(this.#answering, signal);
-    const answering = this.#answer(messages, options, handlers, { signal });
-    this.#answering = answering.catch(() => {});
-    return answering.finally(() => {
-      this.#answering = null;
-    });
+    const turn = this.#turns.enter(signal);
+    if (turn) await turn;
+    try {
+      return await this.#answer(messages, options, handlers, { signal });
+    } finally {
+      this.#turns.leave();
+    }
   }
 
   #answer(

@@ -3,7 +3,6 @@ import { effect } from '@preact/signals';
 import { options, render } from 'preact';
 
 import { LocalphiError } from '../shared/errors';
-import type { KeyMessage } from '../shared/protocol';
 import { chatIdIn, withChat } from './address';
 import { App } from './app';
 import { openChannel } from './chats/channel';
@@ -19,6 +18,7 @@ import { RemoteBackend, fetchModelIds } from './remote-backend';
 import { rootState } from './root-state';
 import { ServerKey } from './server-key';
 import { Settings } from './settings';
+import { startWorker } from './start-worker';
 import { strings } from './strings';
 import { Ui } from './ui';
 
@@ -30,7 +30,7 @@ async function start(root: HTMLElement): Promise<void> {
   const serverKey = new ServerKey();
   const engine = new Engine(
     {
-      browser: (onRungs) => new LocalBackend(startWorker(serverKey), onRungs),
+      browser: (onRungs) => new LocalBackend(newWorker(serverKey), onRungs),
       server: (modelId) => new RemoteBackend(modelId, serverKey.fetch),
       modelIds: () => fetchModelIds(serverKey.fetch),
       rememberedModelId: () => preferences.modelId,
@@ -67,11 +67,9 @@ async function start(root: HTMLElement): Promise<void> {
  * Its key is the one of this moment: the page has asked the server for its models by then.
  * Throws where the browser gives a worker nothing to work with: no hashes, no storage, no GPU.
  */
-function startWorker(serverKey: ServerKey): Worker {
+function newWorker(serverKey: ServerKey): Worker {
   if (!isSecureContext) throw new LocalphiError('worker', strings.insecure);
-  const worker = new Worker(new URL('../worker/main.ts', import.meta.url), { type: 'module' });
-  worker.postMessage({ type: 'key', key: serverKey.value.peek() } satisfies KeyMessage);
-  return worker;
+  return startWorker(serverKey.value.peek());
 }
 
 function ask(library: Library, question: string): void {

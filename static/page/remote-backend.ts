@@ -71,6 +71,7 @@ export class RemoteBackend implements Backend {
       presence_penalty: options.presencePenalty,
       frequency_penalty: options.frequencyPenalty,
       stop: options.stop,
+      ignore_eos: options.ignoreEnd,
     };
     const response = await this.#fetch('/v1/chat/completions', {
       method: 'POST',

@@ -3,6 +3,7 @@ import { signal } from '@preact/signals';
 import type { ReadonlySignal } from '@preact/signals';
 
 import type { ChatOptions } from '../shared/protocol';
+import { MAX_STOPS, MAX_STOP_CHARS, RANGES } from '../shared/ranges';
 import type { AnswerSettings } from './conversation';
 
 const KEY = 'localphi.settings';
@@ -24,27 +25,7 @@ export interface ChatSettings {
 
 export type NumberField = Exclude<keyof ChatSettings, 'systemPrompt' | 'stop'>;
 
-interface Range {
-  readonly min: number;
-  readonly max: number;
-  readonly whole: boolean;
-}
-
-/** What the server takes; the worker takes the same. */
-export const RANGES: Readonly<Record<NumberField, Range>> = {
-  temperature: { min: 0, max: 2, whole: false },
-  topP: { min: 0.01, max: 1, whole: false },
-  topK: { min: 0, max: 1_000_000, whole: true },
-  minP: { min: 0, max: 1, whole: false },
-  repetitionPenalty: { min: 0.1, max: 10, whole: false },
-  presencePenalty: { min: -2, max: 2, whole: false },
-  frequencyPenalty: { min: -2, max: 2, whole: false },
-  seed: { min: 0, max: 2 ** 31 - 1, whole: true },
-  maxTokens: { min: 1, max: 1_000_000, whole: true },
-};
-
-export const MAX_STOPS = 16;
-export const MAX_STOP_CHARS = 1024;
+export { RANGES, MAX_STOPS, MAX_STOP_CHARS };
 
 export const DEFAULTS: ChatSettings = {
   systemPrompt: '',

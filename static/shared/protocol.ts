@@ -131,6 +131,8 @@ export interface ChatOptions {
   readonly presencePenalty?: number;
   readonly frequencyPenalty?: number;
   readonly stop?: readonly string[];
+  /** Go on to `maxTokens`, whatever the model thinks of it: for measuring. */
+  readonly ignoreEnd?: boolean;
 }
 
 export interface LoadMessage {
@@ -177,10 +179,14 @@ export interface CancelMessage {
   readonly id: number;
 }
 
-/** The server's access key, null for none; counts for what is fetched from then on. Has no answer. */
+/**
+ * The server's access key, null for none, and where it is, if not where the worker came from (without a
+ * slash at the end). Counts for what is fetched from then on. Has no answer.
+ */
 export interface KeyMessage {
   readonly type: 'key';
   readonly key: string | null;
+  readonly serverUrl?: string;
 }
 
 /** Holds the download of the exchange `id`, or lets it go on. */

@@ -22,7 +22,7 @@ import {
 } from './files/kept-models';
 import { Model } from './model';
 import { threadCount } from './runtime/ort';
-import { setServerKey } from './server-fetch';
+import { setServer } from './server-fetch';
 
 /** Disks rot slowly; comparing gigabytes at each visit would cost seconds and battery. */
 const CHECK_EVERY_MS = 7 * 24 * 3600 * 1000;
@@ -34,7 +34,7 @@ let queue: Promise<unknown> = Promise.resolve();
 self.addEventListener('message', ({ data }: MessageEvent<PageMessage | KeyMessage>) => {
   switch (data.type) {
     case 'key':
-      setServerKey(data.key);
+      setServer(data.key, data.serverUrl);
       break;
     case 'load':
       answer(data.id, (exchange) => enqueue(() => load(data, exchange)));

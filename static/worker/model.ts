@@ -164,7 +164,7 @@ export class Model {
       promptIds,
       ids: [],
       maxTokens: Math.min(room, options.maxTokens ?? room),
-      endIds,
+      endIds: options.ignoreEnd ? new Set() : endIds,
       sampler: new Sampler(
         rulesOf(sampling, options),
         options.seed ?? crypto.getRandomValues(new Uint32Array(1))[0]!,

@@ -1,13 +1,18 @@
-/** The worker's requests to the server, with the access key that the page has. */
+/** The worker's requests to the server, with the address and the access key that the page has. */
 let serverKey: string | null = null;
+let serverUrl = '';
 
-export function setServerKey(key: string | null): void {
+/** url: of another server than the one of the worker's script, without a slash at its end. */
+export function setServer(key: string | null, url = ''): void {
   serverKey = key;
+  serverUrl = url;
 }
 
+/** input: an address on the server, which begins with a slash. */
 export const serverFetch: typeof fetch = (input, init) => {
-  if (serverKey === null) return fetch(input, init);
+  const address = typeof input === 'string' ? serverUrl + input : input;
+  if (serverKey === null) return fetch(address, init);
   const headers = new Headers(init?.headers);
   headers.set('Authorization', `Bearer ${serverKey}`);
-  return fetch(input, { ...init, headers });
+  return fetch(address, { ...init, headers });
 };

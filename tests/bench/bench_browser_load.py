@@ -16,13 +16,12 @@ import platform
 import sys
 import tempfile
 import time
-from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, CDPSession, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 TESTS = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(TESTS), str(TESTS / "browser")]
@@ -31,6 +30,7 @@ from browsing import FLAGS
 from find_browser import find
 from localphi.config import Settings, available_threads, default_page_dir
 from localphi.models.manifest import Variant, describe_file, write_manifest
+from localphi.toolchain.bench.browser.heap import HeapWatch
 from serving import serving
 from tiny_phi import PHI_3, tiny_phi
 
@@ -88,46 +88,6 @@ def make_model(folder: Path, megabytes: int) -> int:
     return size
 
 
-class HeapWatch:
-    """Peak of what V8 counts in the page's workers."""
-
-    def __init__(self, session: CDPSession) -> None:
-        self.peak: dict[str, float] = {}
-        self._session = session
-        self._workers: list[str] = []
-        self._number = 0
-        session.on("Target.attachedToTarget", self._attached)
-        session.on("Target.detachedFromTarget", self._detached)
-        session.on("Target.receivedMessageFromTarget", self._received)
-        options = {"autoAttach": True, "waitForDebuggerOnStart": False, "flatten": False}
-        session.send("Target.setAutoAttach", options)
-
-    def sample(self) -> None:
-        for worker in list(self._workers):
-            self._number += 1
-            message = json.dumps({"id": self._number, "method": "Runtime.getHeapUsage"})
-            with suppress(Exception):  # gone meanwhile
-                options = {"message": message, "sessionId": worker}
-                self._session.send("Target.sendMessageToTarget", options)
-
-    def _attached(self, event: dict[str, Any]) -> None:
-        if event["targetInfo"]["type"] == "worker":
-            self._workers.append(event["sessionId"])
-
-    def _detached(self, event: dict[str, Any]) -> None:
-        with suppress(ValueError):
-            self._workers.remove(event["sessionId"])
-
-    def _received(self, event: dict[str, Any]) -> None:
-        result = json.loads(event["message"]).get("result", {})
-        if "usedSize" in result:
-            heap = result["usedSize"] + result.get("embedderHeapUsedSize", 0)
-            both = heap + result.get("backingStorageSize", 0)
-            self.peak["heap"] = max(self.peak.get("heap", 0), heap)
-            self.peak["with_buffers"] = max(self.peak.get("with_buffers", 0), both)
-            self.peak["samples"] = self.peak.get("samples", 0) + 1
-
-
 def renderer_peak(browser: Browser) -> float | None:
     """Bytes that the largest renderer process has taken at most; None where the kernel does not tell."""
     session = browser.new_browser_cdp_session()
@@ -160,7 +120,7 @@ def load(context: BrowserContext, url: str, device: str) -> dict[str, Any]:
     assert context.browser is not None
     peak = renderer_peak(context.browser)
     page.close()
-    return {"seconds": round(seconds, 2), "renderer_peak": peak, **watch.peak}
+    return {"seconds": round(seconds, 2), "renderer_peak": peak, **watch.peaks[""]}
 
 
 def main() -> None:

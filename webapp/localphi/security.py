@@ -33,6 +33,7 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 MAX_URL_CHARS = 8192
 EVERY_ADDRESS = frozenset({"", "0.0.0.0", "::"})
 _PROBES = frozenset({"/healthz", "/readyz"})
+_PAGES = frozenset({"/", "/bench"})
 
 _CSP = "; ".join(
     (
@@ -107,7 +108,7 @@ class Access:
     def is_public(self, environ: WSGIEnvironment) -> bool:
         path = str(environ.get("PATH_INFO", ""))
         reads = environ.get("REQUEST_METHOD") in ("GET", "HEAD")
-        return reads and (path in _PROBES or path == "/" or self.is_page_file(path))
+        return reads and (path in _PROBES or path in _PAGES or self.is_page_file(path))
 
 
 def is_loopback(name: str) -> bool:

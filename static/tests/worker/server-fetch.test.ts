@@ -1,6 +1,6 @@
 import { afterEach, expect, test, vi } from 'vitest';
 
-import { serverFetch, setServerKey } from '../../worker/server-fetch';
+import { serverFetch, setServer } from '../../worker/server-fetch';
 
 afterEach(() => {
   vi.unstubAllGlobals();
@@ -13,7 +13,7 @@ test('requests of the worker carry the key of the page, once there is one', asyn
     return Promise.resolve(new Response('ok'));
   });
   await serverFetch('/models/a/localphi.json', { cache: 'no-cache' });
-  setServerKey('sk-right');
+  setServer('sk-right');
   await serverFetch('/models/a/localphi.json', {
     cache: 'no-store',
     headers: { Range: 'bytes=0-1' },

@@ -11,7 +11,8 @@ export type { InferenceSession, Tensor } from 'onnxruntime-web';
 
 export type OrtModule = typeof Ort;
 
-const FOLDER = '/ort/';
+/** Beside the folder of the worker's script, wherever that lies. */
+const FOLDER = '../ort/';
 const MOST_THREADS = 8;
 
 let loading: Promise<OrtModule> | null = null;
@@ -38,9 +39,9 @@ export function hasJspi(): boolean {
 async function importOrt(): Promise<OrtModule> {
   // JSPI: a smaller download, cheaper calls, and weights read from a Blob piece by piece.
   const build = hasJspi() ? 'ort.jspi.min.mjs' : 'ort.webgpu.min.mjs';
-  const url = new URL(FOLDER + build, self.location.origin).href;
+  const url = new URL(FOLDER + build, self.location.href).href;
   const ort = (await import(/* @vite-ignore */ url)) as OrtModule;
-  ort.env.wasm.wasmPaths = new URL(FOLDER, self.location.origin).href;
+  ort.env.wasm.wasmPaths = new URL(FOLDER, self.location.href).href;
   ort.env.wasm.numThreads = threadCount();
   ort.env.logLevel = 'error';
   return ort;

@@ -84,6 +84,20 @@ def _numbers(most: int) -> Callable[[click.Context, click.Parameter, str | None]
     type=click.Path(dir_okay=False, path_type=Path),
     help="Add the tables, and the command that made them, to this Markdown page.",
 )
+@click.option(
+    "--browser",
+    "in_browser",
+    is_flag=True,
+    help="Measure the model in a browser of this machine; --prompts, --generate and --rounds count.",
+)
+@click.option("--device", metavar="NAME", help="With --browser: wasm, webgpu. [default: wasm]")
+@click.option(
+    "--vs",
+    "peers",
+    type=click.Choice(["transformers.js"]),
+    multiple=True,
+    help="With --browser: measure this on the same weights in the same run, too.",
+)
 @click.option("--command", hidden=True, help="What to write down as the command.")
 def bench(
     *,
@@ -104,6 +118,9 @@ def bench(
     as_json: bool,
     picture: Path | None,
     page: Path | None,
+    in_browser: bool,
+    device: str | None,
+    peers: tuple[str, ...],
     command: str | None,
 ) -> None:
     """Measure how fast models answer: first token, tokens per second, many answers at the same time.
@@ -112,7 +129,33 @@ def bench(
     one it is the demo model. Each is served by a `localphi serve` of its own, on this machine only, and asked
     as clients ask it. Prompts are tokens without sense, none like another; answers go on to their full
     length, whatever the model thinks of it.
+
+    With --browser an installed Chromium, Chrome or Edge opens the server's page /bench and measures there.
     """
+    if page is not None and not page.parent.is_dir():
+        raise click.BadParameter(f"There is no folder {page.parent}.", param_hint="--report")
+    if in_browser:
+        _refuse_beside_browser(
+            **{"--quick": quick, "--table": table, "--only": only, "--streams": streams, "--url": urls},
+            **{"--url-model": url_model, "--key": key, "--threads": threads, "--plot": picture},
+            **{"--backend": backend, "--provider": provider},
+        )
+        from localphi.cli.bench_browser import bench_browser
+
+        bench_browser(
+            models,
+            device=device or "wasm",
+            peers=peers,
+            contexts=prompts,
+            tokens=max(generate) if generate else None,
+            rounds=rounds,
+            as_json=as_json,
+            page=page,
+            command=command or _command(),
+        )
+        return
+    if device is not None or peers:
+        raise click.UsageError("--device and --vs go with --browser.")
     from localphi.toolchain.bench.machine import this_machine
     from localphi.toolchain.bench.measure import measure, total_work
     from localphi.toolchain.bench.report import report
@@ -127,8 +170,6 @@ def bench(
     )
     if picture is not None:
         _check_picture(picture)
-    if page is not None and not page.parent.is_dir():
-        raise click.BadParameter(f"There is no folder {page.parent}.", param_hint="--report")
     servers = [_server(text, url_model, key) for text in urls]
     settings = settings_from(threads=threads, backend=backend, provider=provider)
     store = ModelStore(settings.home)
@@ -162,6 +203,12 @@ def bench(
     if page is not None:
         with page.open("a", encoding="utf-8") as file:
             file.write(f"\n{made.markdown()}")
+
+
+def _refuse_beside_browser(**options: object) -> None:
+    given = [name for name, value in options.items() if value not in (None, False, ())]
+    if given:
+        raise click.UsageError(f"{given[0]} does not go with --browser.")
 
 
 def _plan(plan: Plan, only: tuple[Part, ...], **fields: tuple[int, ...] | int | None) -> Plan:

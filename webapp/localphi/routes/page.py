@@ -1,4 +1,4 @@
-"""GET /: the built page and its assets."""
+"""GET /, GET /bench: the built pages and their assets."""
 
 from __future__ import annotations
 
@@ -38,6 +38,12 @@ def blueprint(page_dir: Path) -> Blueprint:
         if not (page_dir / "index.html").is_file():
             abort(503, _NOT_BUILT)
         return _send("index.html")
+
+    @routes.get("/bench")
+    def bench() -> Response:
+        if not (page_dir / "bench.html").is_file():
+            abort(503, _NOT_BUILT)
+        return _send("bench.html")
 
     @routes.get("/<path:name>")
     def asset(name: str) -> Response:

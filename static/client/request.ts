@@ -1,0 +1,97 @@
+/** What `create` was given, checked, in the words of the worker. */
+import type { ChatOptions, Message, Role } from '../shared/protocol';
+import { MAX_STOPS, MAX_STOP_CHARS, RANGES } from '../shared/ranges';
+import type { NumberOption } from '../shared/ranges';
+import type { ChatCompletionParams } from './api';
+
+export interface ParsedRequest {
+  readonly messages: readonly Message[];
+  readonly options: ChatOptions;
+  readonly stream: boolean;
+  readonly includeUsage: boolean;
+}
+
+/** Names on the wire of the options that are numbers. */
+const NUMBERS: Readonly<Record<string, NumberOption>> = {
+  max_tokens: 'maxTokens',
+  max_completion_tokens: 'maxTokens',
+  temperature: 'temperature',
+  top_p: 'topP',
+  top_k: 'topK',
+  min_p: 'minP',
+  seed: 'seed',
+  presence_penalty: 'presencePenalty',
+  frequency_penalty: 'frequencyPenalty',
+  repetition_penalty: 'repetitionPenalty',
+};
+const ROLES: readonly Role[] = ['system', 'user', 'assistant', 'tool'];
+const OTHERS = new Set(['messages', 'model', 'stream', 'stream_options', 'stop', 'n']);
+
+/** modelId: the loaded one. Throws a TypeError that names the parameter. */
+export function parseRequest(params: ChatCompletionParams, modelId: string): ParsedRequest {
+  const given = Object.entries(params).filter(([, value]) => value !== null && value !== undefined);
+  const options: Record<string, unknown> = {};
+  for (const [name, value] of given as [string, unknown][]) {
+    const option = NUMBERS[name];
+    if (option !== undefined) options[option] = number(name, option, value);
+    else if (!OTHERS.has(name)) {
+      throw new TypeError(`${name}: answers made in the browser do not know this parameter`);
+    }
+  }
+  const { model, n, stop, stream, stream_options: streamOptions } = params;
+  if (((n ?? 1) as number) !== 1) throw new TypeError(`n: one answer at a time, not ${String(n)}`);
+  if ((model ?? modelId) !== modelId) {
+    throw new TypeError(`model: '${modelId}' is loaded, not '${String(model)}'`);
+  }
+  if (stop !== null && stop !== undefined) options['stop'] = stops(stop);
+  return {
+    messages: messages(params.messages),
+    options,
+    stream: stream ?? false,
+    includeUsage: streamOptions?.include_usage ?? false,
+  };
+}
+
+function number(name: string, option: NumberOption, value: unknown): number {
+  const { min, max, whole } = RANGES[option];
+  const fits = typeof value === 'number' && value >= min && value <= max;
+  if (fits && (!whole || Number.isInteger(value))) return value;
+  const kind = whole ? 'a whole number' : 'a number';
+  throw new TypeError(`${name}: must be ${kind} from ${min} to ${max}, but is ${show(value)}`);
+}
+
+function messages(given: unknown): readonly Message[] {
+  if (!Array.isArray(given) || given.length === 0) {
+    throw new TypeError(
+      `messages: must be a list with at least one message, but is ${show(given)}`,
+    );
+  }
+  return given.map((message: unknown, i) => {
+    const { role, content } = (message ?? {}) as Partial<Record<keyof Message, unknown>>;
+    const known = ROLES.find((name) => name === role);
+    if (!known)
+      throw new TypeError(
+        `messages[${i}].role: must be one of ${ROLES.join(', ')}, but is ${show(role)}`,
+      );
+    if (typeof content !== 'string') {
+      throw new TypeError(`messages[${i}].content: must be text, but is ${show(content)}`);
+    }
+    return { role: known, content };
+  });
+}
+
+function stops(given: unknown): readonly string[] {
+  const list: readonly unknown[] = Array.isArray(given) ? given : [given];
+  const texts = list.filter((stop) => typeof stop === 'string' && stop !== '');
+  const fit = texts.length === list.length && list.length <= MAX_STOPS;
+  if (fit && texts.every((stop) => (stop as string).length <= MAX_STOP_CHARS)) {
+    return texts as string[];
+  }
+  throw new TypeError(
+    `stop: must be a text or up to ${MAX_STOPS} of them, each of 1 to ${MAX_STOP_CHARS} characters`,
+  );
+}
+
+function show(value: unknown): string {
+  return value === undefined ? 'missing' : JSON.stringify(value).slice(0, 100);
+}
