@@ -25,7 +25,7 @@ from localphi.models.store import ModelStore
 from serving import DEMO, kill_until_it_fails
 
 MANIFEST = "localphi.json"
-NEEDED = estimated_bytes(load_manifest(DEMO), Settings.kv_budget_bytes, Settings.max_active + 8, "echo")
+NEEDED = estimated_bytes(load_manifest(DEMO), Settings.kv_budget_bytes, Settings.max_active + 8)
 
 
 def _add_models(home: Path, *ids: str) -> None:
@@ -182,9 +182,19 @@ def test_the_estimate_is_weights_and_the_most_that_kv_caches_take() -> None:
     one = estimated_bytes(manifest, 2**40, 1)
     assert estimated_bytes(manifest, 2**40, 2) - one == 2048 * variant.kv_bytes_per_token
     assert estimated_bytes(manifest, 1000, 2) < one
-    assert one - estimated_bytes(manifest, 2**40, 1, "generator") == variant.weights_bytes, "for two graphs"
+    assert estimated_bytes(manifest, 2**40, 1, graphs=2) - one == variant.weights_bytes
     assert default_budget_bytes() < psutil.virtual_memory().total
     assert resident_bytes(None) is None
+
+
+def test_weights_are_loaded_for_both_graphs_where_the_budget_has_room_for_them(tmp_path: Path) -> None:
+    weights = load_manifest(DEMO).variants["server-cpu"].weights_bytes
+    for budget, roomy in ((NEEDED, False), (NEEDED + weights - 1, False), (NEEDED + weights, True)):
+        with _engines(tmp_path, backend="auto", memory_budget_bytes=budget) as engines:
+            assert engines.get("localphi-demo").spec.roomy == roomy
+            assert engines.report("localphi-demo").estimated_bytes == NEEDED + roomy * weights
+    with _engines(tmp_path, backend="paged") as engines:
+        assert not engines.get("localphi-demo").spec.roomy
 
 
 def test_the_estimate_is_not_below_what_the_demo_really_takes(tmp_path: Path) -> None:

@@ -22,16 +22,18 @@ from tiny_phi import PHI_4, tiny_phi
 disable_telemetry()
 
 from localphi.engine.generator import GeneratorBackend  # noqa: E402  telemetry goes off first
-from localphi.engine.routed import RoutedBackend  # noqa: E402
+from localphi.engine.routed import RoutedBackend, faster_alone  # noqa: E402
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "parity.json"
 TOOL = Tool("get_time", "Get the time.", '{"type": "object", "properties": {}}')
 ASK = ChatRequest((Message("user", "hello"),), max_tokens=8)
 
 
-def _load(folder: Path, backend: BackendName = "auto", budget: int = 2**28) -> Backend:
+def _load(
+    folder: Path, backend: BackendName = "auto", budget: int = 2**28, *, roomy: bool = False
+) -> Backend:
     spec = WorkerSpec(
-        folder.name, folder, False, backend=backend, threads=1, max_active=8, kv_budget_bytes=budget
+        folder.name, folder, False, backend, 1, max_active=8, kv_budget_bytes=budget, roomy=roomy
     )
     return load_backend(spec)
 
@@ -131,18 +133,21 @@ def test_both_work_side_by_side_and_are_counted_together(backend: RoutedBackend)
 
 
 def test_a_greedy_answer_alone_is_the_generators_and_has_the_same_tokens(folder: Path) -> None:
-    auto, paged = _load(folder), _load(folder, "paged")
+    auto, paged, tight = _load(folder, roomy=True), _load(folder, "paged"), _load(folder)
     assert isinstance(auto, RoutedBackend)
     assert isinstance(paged, RoutedBackend)
     wanted = _run(paged, ASK, replace(ASK, max_tokens=3))
     assert paged._generator is None
+    assert isinstance(tight, RoutedBackend)
+    assert [_ids(events) for events in _run(tight, ASK)] == [_ids(wanted[0])]
+    assert tight._generator is None, "there is no memory for the weights twice"
     auto.submit(0, replace(ASK, sampling=Sampling(temperature=1.0, seed=1)))
     auto.submit(1, replace(ASK, answer_format=JsonFormat()))
-    assert auto._generator is None, "drawn and guided answers are the engine's, alone too"
+    assert auto._generator
+    assert not auto._generator.busy, "drawn and guided answers are the engine's, alone too"
     auto.cancel(0)
     auto.cancel(1)
     got = _run(auto, ASK, replace(ASK, max_tokens=3))
-    assert auto._generator
     assert [_ids(events) for events in got] == [_ids(events) for events in wanted]
     auto.submit(0, ASK)
     auto.submit(1, ASK)
@@ -150,6 +155,15 @@ def test_a_greedy_answer_alone_is_the_generators_and_has_the_same_tokens(folder:
     auto.cancel(0)
     auto.submit(2, ASK)
     assert not auto._generator.busy, "something else is at work"
+
+
+def test_who_is_faster_alone_hangs_on_how_many_heads_share_their_keys() -> None:
+    def settings(heads: int, kv_heads: int) -> dict[str, Any]:
+        return {"decoder": {"num_attention_heads": heads, "num_key_value_heads": kv_heads}}
+
+    assert faster_alone(settings(32, 32)), "Phi-3-mini"
+    assert faster_alone(settings(4, 2)), "the demo"
+    assert not faster_alone(settings(24, 8)), "Phi-4-mini"
 
 
 def test_both_share_the_memory_that_caches_may_take(folder: Path) -> None:

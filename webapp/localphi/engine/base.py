@@ -101,7 +101,7 @@ class Backend(Protocol):
 class WorkerSpec:
     """What a worker process needs to load its model. `folder` is a model folder with a manifest.
 
-    home: where its adapters are, None for no adapters.
+    home: where its adapters are, None for no adapters. roomy: there is memory for its weights twice.
     """
 
     model: str
@@ -113,6 +113,7 @@ class WorkerSpec:
     kv_budget_bytes: int
     provider: ProviderName | None = None
     home: Path | None = None
+    roomy: bool = False
 
 
 def variant_for(backend: BackendName, manifest: Manifest, folder: Path) -> Variant:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from localphi.config import Settings
 from localphi.engine.base import WorkerSpec
@@ -120,7 +120,12 @@ class Engines:
     def _model(self, folder: ModelFolder) -> _Model:
         spec = self._spec(folder)
         sequences = spec.max_active + _KV_CACHES_KEPT
-        needed_bytes = estimated_bytes(folder.manifest, spec.kv_budget_bytes, sequences, spec.backend)
+        needed_bytes = estimated_bytes(folder.manifest, spec.kv_budget_bytes, sequences)
+        variant = folder.manifest.server_variant
+        if variant is not None and variant.paged and spec.backend == "auto":
+            twice = estimated_bytes(folder.manifest, spec.kv_budget_bytes, sequences, graphs=2)
+            if twice <= self.memory_budget_bytes:
+                spec, needed_bytes = replace(spec, roomy=True), twice
         engine = EngineClient(spec, self._places, lambda: self._room_for(folder.id, needed_bytes))
         return _Model(engine, needed_bytes)
 

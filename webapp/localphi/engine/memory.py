@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import psutil
 
-from localphi.config import BackendName
 from localphi.models.manifest import Manifest
 
 RUNTIME_BYTES = 150 * 1024**2
@@ -17,19 +16,15 @@ def default_budget_bytes() -> int:
     return int(psutil.virtual_memory().total * _SHARE)
 
 
-def estimated_bytes(
-    manifest: Manifest, kv_budget_bytes: int, sequences: int, backend: BackendName = "auto"
-) -> int:
+def estimated_bytes(manifest: Manifest, kv_budget_bytes: int, sequences: int, *, graphs: int = 1) -> int:
     """The most that a worker of this model may take. sequences: KV caches that it may have at a time.
 
-    Its weights count twice where they may be loaded for two graphs: the paged one, and the other for requests
-    that need it.
+    graphs: for how many the weights are loaded.
     """
     variant = manifest.server_variant
     if variant is None:
         return RUNTIME_BYTES
     kv_bytes = sequences * manifest.context_length * variant.kv_bytes_per_token
-    graphs = 2 if variant.paged and backend in ("auto", "paged") else 1
     return RUNTIME_BYTES + graphs * variant.weights_bytes + min(kv_budget_bytes, kv_bytes)
 
 

@@ -8,7 +8,8 @@ An answer that outgrows the paged graph goes on in the generator backend, which 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from localphi.chat import ChatRequest
 from localphi.engine.base import Admitted, Event, Question, Reply
@@ -22,7 +23,8 @@ class RoutedBackend:
     """make_generator: loads the generator backend; called when a request needs it, for it takes memory.
 
     context_length: tokens of the longest sequence that the generator backend can hold.
-    generator_alone: whether a greedy answer alone is the generator's, whose weights take memory again.
+    generator_alone: whether a greedy answer alone is the generator's, whose weights take memory again; it is
+    then loaded at once.
     """
 
     def __init__(
@@ -41,6 +43,8 @@ class RoutedBackend:
         self._generator_alone = generator_alone and context_length >= paged.context_length
         self._generator: GeneratorBackend | None = None
         self._generators_turn = False
+        if self._generator_alone:
+            self._loaded_generator()
         if context_length > paged.context_length:
             paged.on_outgrown = self._go_on
 
@@ -94,6 +98,15 @@ class RoutedBackend:
 
     def _backends(self) -> list[PagedBackend | GeneratorBackend]:
         return [self._paged] if self._generator is None else [self._paged, self._generator]
+
+
+def faster_alone(settings: Mapping[str, Any]) -> bool:
+    """Whether GroupQueryAttention is faster for one answer than the paged graph, by the model's settings.
+
+    It loses much where three heads and more share their keys (Phi-4-mini); see docs/decisions.md.
+    """
+    decoder = settings["decoder"]
+    return int(decoder["num_attention_heads"]) < 3 * int(decoder["num_key_value_heads"])
 
 
 def needs_generator(request: ChatRequest) -> bool:

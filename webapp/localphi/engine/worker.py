@@ -31,8 +31,6 @@ from localphi.errors import EngineFailed, LocalphiError
 from localphi.logs import place_of
 from localphi.models.manifest import Manifest
 
-_SMALL_WEIGHTS = 256 * 2**20  # bytes that may be in memory twice
-
 
 def main(pipe: Connection, spec: WorkerSpec) -> None:
     """Entry point of the process. Returns when the other side of the pipe is closed."""
@@ -90,7 +88,7 @@ def _model_backend(spec: WorkerSpec, manifest: Manifest) -> Backend:
     from localphi.engine.generator import GeneratorBackend
     from localphi.engine.intake import Intake
     from localphi.engine.paged import PagedBackend, paged_graph, pool_blocks
-    from localphi.engine.routed import RoutedBackend
+    from localphi.engine.routed import RoutedBackend, faster_alone
 
     variant = manifest.server_variant
     paged = paged_graph(manifest)
@@ -116,7 +114,7 @@ def _model_backend(spec: WorkerSpec, manifest: Manifest) -> Backend:
         make_generator,
         intake,
         context_length=min(manifest.context_length, rest // variant.kv_bytes_per_token),
-        generator_alone=spec.backend == "auto" and variant.weights_bytes <= _SMALL_WEIGHTS,
+        generator_alone=spec.backend == "auto" and spec.roomy and faster_alone(intake.settings),
     )
 
 
