@@ -21,6 +21,7 @@ from tiny_phi import PHI_4, tiny_phi
 
 disable_telemetry()
 
+from localphi.engine import routed as routed_module  # noqa: E402
 from localphi.engine.generator import GeneratorBackend  # noqa: E402  telemetry goes off first
 from localphi.engine.routed import RoutedBackend, faster_alone  # noqa: E402
 
@@ -149,8 +150,45 @@ def test_a_greedy_answer_alone_is_the_generators_and_has_the_same_tokens(folder:
     auto.cancel(1)
     got = _run(auto, ASK, replace(ASK, max_tokens=3))
     assert [_ids(events) for events in got] == [_ids(events) for events in wanted]
+
+
+@pytest.mark.parametrize("steps", [0, 1, 5])
+@pytest.mark.parametrize("resume", [0, 3])
+def test_an_answer_that_is_no_longer_alone_changes_over_and_loses_nothing(
+    folder: Path, steps: int, resume: int
+) -> None:
+    paged, auto = _load(folder, "paged"), _load(folder, roomy=True)
+    assert isinstance(auto, RoutedBackend)
+    first, second = replace(ASK, max_tokens=30), replace(ASK, max_tokens=12)
+    wanted = [_ids(events) for events in _run(paged, first, second)]
+    auto.submit(0, first, wanted[0][:resume])
+    heard: list[list[Event]] = [[], []]
+    for _ in range(steps):
+        for number, event in auto.step():
+            heard[number].append(event)
+    assert auto._generator
+    assert auto._generator.busy
+    auto.submit(1, second)
+    assert not auto._generator.busy
+    assert auto._paged.busy
+    while auto.busy:
+        for number, event in auto.step():
+            heard[number].append(event)
+    assert [_ids(events) for events in heard] == wanted
+    end = heard[0][-1]
+    assert isinstance(end, Finished)
+    assert end.usage.completion_tokens == 30
+
+
+def test_a_long_answer_stays_where_it_is_when_others_come(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routed_module, "MOST_STEPS", 0)
+    auto = _load(folder, roomy=True)
+    assert isinstance(auto, RoutedBackend)
     auto.submit(0, ASK)
     auto.submit(1, ASK)
+    assert auto._generator
     assert (auto._generator.busy, auto._paged.busy) == (True, True)
     auto.cancel(0)
     auto.submit(2, ASK)

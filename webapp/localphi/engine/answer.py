@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from localphi.chat import AnswerLogprob, ChatRequest, Progress, TokenLogprob
 from localphi.engine.base import Event
+from localphi.engine.intake import Prepared, Unfinished
 from localphi.engine.kvcache import KvCache, Setup
 from localphi.engine.sampler import Logits, Sampler, log_probabilities
 from localphi.engine.transcript import Transcript
@@ -61,12 +62,25 @@ class RunningAnswer:
         self._tells_progress = request.tells_progress
         self._begun_s = 0.0
         self._chosen: int | None = None  # by us, and not yet in the cache
+        self._told: list[int] = []  # of the tokens that came after `ids`
 
     @property
     def cache(self) -> KvCache:
         """The one it was started with."""
         assert self._cache is not None, "the answer has not been started"
         return self._cache
+
+    @property
+    def tokens(self) -> int:
+        """Of prompt and answer, so far."""
+        return len(self.ids) + len(self._told)
+
+    def unfinished(self, prepared: Prepared) -> Unfinished:
+        """What another backend needs to go on with it. prepared: its request. Not for one with a grammar."""
+        said, resume = ([*self._said], [*self._resumed])
+        if self._begun:
+            said, resume = [*said, *resume, *self._told], []
+        return Unfinished(prepared, self._transcript, said, resume)
 
     def start(self, cache: KvCache, shared: int) -> None:
         """shared: how many tokens of the prompt the cache holds already."""
@@ -100,6 +114,7 @@ class RunningAnswer:
             return self._finished(self._transcript.push_again([self._force(self._forced.popleft())]))
         token, logits = self._by_genai() if self.setup.grammar or self._plain else self._by_us()
         self._sampler.push(token)
+        self._told.append(token)
         return self._finished(self._transcript.push(token, self._logprobs(token, logits)))
 
     def _finished(self, events: list[Event]) -> list[Event]:

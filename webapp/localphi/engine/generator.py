@@ -104,6 +104,17 @@ class GeneratorBackend:
         unfinished.transcript.go_on(self._room(len(prepared.ids), prepared.grammar))
         self._queue(request_id, unfinished)
 
+    def hand_over(self, request_id: int, prepared: Prepared, most_tokens: int) -> Unfinished | None:
+        """Give an answer without a grammar up to another backend, unless it is over or has more tokens."""
+        for queue in (self._active, self._waiting):
+            for entry in queue:
+                if entry[0] == request_id and entry[1].tokens <= most_tokens:
+                    if queue is self._active:
+                        self._caches.give_back(entry[1].cache)
+                    queue.remove(entry)
+                    return entry[1].unfinished(prepared)
+        return None
+
     def _take_adapters(self, name: str) -> None:
         """From the first one on every answer comes of the graph for adapters, which says the same without."""
         self._adapters.key(name)

@@ -55,11 +55,12 @@ class PagedBackend:
         variant, paged = manifest.server_variant, paged_graph(manifest)
         if variant is None or paged is None:
             raise EngineFailed(f"The model '{manifest.id}' has no paged graph.")
+        self.step_tokens = max(max_active, step_tokens(variant.weights_bytes))
         overlay = paged_overlay(
             paged,
             num_blocks=pool_blocks,
             max_batch_size=max_active,
-            max_scheduled_tokens=max(max_active, step_tokens(variant.weights_bytes)),
+            max_scheduled_tokens=self.step_tokens,
         )
         config = og.Config(str(folder))
         config.overlay(overlay)
@@ -100,14 +101,21 @@ class PagedBackend:
         sampling = replace(sampling, top_k=genai_top_k(sampling, self._intake.vocabulary))
         prepared = replace(prepared, request=replace(prepared.request, sampling=sampling))
         transcript = self._intake.transcript(prepared, room)
-        self._waiting.append(self._turn(request_id, prepared, transcript, resume))
+        self._waiting.append(self._turn(request_id, prepared, transcript, resume=resume))
         return Admitted(len(prepared.ids))
 
+    def go_on(self, request_id: int, unfinished: Unfinished) -> None:
+        """Queue an answer that another backend has begun, of at most `context_length` tokens so far."""
+        prepared, room = unfinished.prepared, self.context_length - len(unfinished.prepared.ids)
+        unfinished.transcript.go_on(min(prepared.request.max_tokens or room, room))
+        begun = {"said": unfinished.said, "resume": unfinished.resume}
+        self._waiting.append(self._turn(request_id, prepared, unfinished.transcript, **begun))
+
     def _turn(
-        self, request_id: int, prepared: Prepared, transcript: Transcript, resume: Sequence[int]
+        self, request_id: int, prepared: Prepared, transcript: Transcript, **begun: Sequence[int]
     ) -> Turn:
         goes_on = self.on_outgrown is not None
-        return Turn(next(self._numbers), request_id, prepared, transcript, resume=resume, goes_on=goes_on)
+        return Turn(next(self._numbers), request_id, prepared, transcript, goes_on=goes_on, **begun)
 
     def _compile(self, grammar: str) -> None:
         """GenAI compiles it where a turn begins; this one ends before it is run."""

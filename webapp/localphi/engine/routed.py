@@ -1,8 +1,9 @@
 """A model's two backends behind one: paged for what it can do, generator for the rest.
 
 What decides is what the request asks for, and not how busy the model is: the same request is answered by the
-same backend, and with the same seed by the same tokens. Greedy answers have the same tokens in both; so for a
-small model one that comes when nothing else is at work is the generator's, which is faster with one answer.
+same backend, and with the same seed by the same tokens. Greedy answers have the same tokens in both; so where
+there is memory for both, one that comes when nothing else is at work is the generator's, which is faster with
+one answer: twice as fast behind a long prompt. When others come it changes over to them, while it is short.
 An answer that outgrows the paged graph goes on in the generator backend, which reads all of it again.
 """
 
@@ -17,6 +18,8 @@ from localphi.engine.generator import GeneratorBackend
 from localphi.engine.intake import Intake, Prepared, Unfinished
 from localphi.engine.paged import PagedBackend
 from localphi.errors import EngineFailed
+
+MOST_STEPS = 2  # of reading again, for an answer that is no longer alone
 
 
 class RoutedBackend:
@@ -43,6 +46,7 @@ class RoutedBackend:
         self._generator_alone = generator_alone and context_length >= paged.context_length
         self._generator: GeneratorBackend | None = None
         self._generators_turn = False
+        self._alone: tuple[int, Prepared] | None = None  # the generator's, and nothing else has come since
         if self._generator_alone:
             self._loaded_generator()
         if context_length > paged.context_length:
@@ -58,9 +62,23 @@ class RoutedBackend:
 
     def submit(self, request_id: int, request: ChatRequest, resume: Sequence[int] = ()) -> Admitted:
         prepared = self._intake.prepare(request)
-        if self._for_paged(prepared):
-            return self._paged.take(request_id, prepared, resume)
-        return self._loaded_generator().take(request_id, prepared, resume)
+        if not self._for_paged(prepared):
+            return self._loaded_generator().take(request_id, prepared, resume)
+        if self._generator_alone and _is_greedy(prepared) and not self.busy:
+            self._alone = request_id, prepared
+            return self._loaded_generator().take(request_id, prepared, resume)
+        admitted = self._paged.take(request_id, prepared, resume)
+        self._bring_together()
+        return admitted
+
+    def _bring_together(self) -> None:
+        """The one that was alone is no longer; its tokens are read again, where they are soon read."""
+        if self._alone is None or self._generator is None:
+            return
+        alone, self._alone = self._alone, None
+        unfinished = self._generator.hand_over(*alone, most_tokens=MOST_STEPS * self._paged.step_tokens)
+        if unfinished is not None:
+            self._paged.go_on(alone[0], unfinished)
 
     def _go_on(self, request_id: int, unfinished: Unfinished) -> None:
         self._loaded_generator().go_on(request_id, unfinished)
@@ -78,10 +96,7 @@ class RoutedBackend:
     def _for_paged(self, prepared: Prepared) -> bool:
         wanted = len(prepared.ids) + (prepared.request.max_tokens or 1)
         fits = min(wanted, self._context_length) <= self._paged.context_length
-        if not fits or needs_generator(prepared.request):
-            return False
-        greedy = prepared.request.sampling.temperature == 0 and prepared.grammar is None
-        return not (self._generator_alone and greedy) or self.busy
+        return fits and not needs_generator(prepared.request)
 
     def step(self) -> Sequence[tuple[int, Event]]:
         """A step of either in turn, where both have work."""
@@ -98,6 +113,10 @@ class RoutedBackend:
 
     def _backends(self) -> list[PagedBackend | GeneratorBackend]:
         return [self._paged] if self._generator is None else [self._paged, self._generator]
+
+
+def _is_greedy(prepared: Prepared) -> bool:
+    return prepared.request.sampling.temperature == 0 and prepared.grammar is None
 
 
 def faster_alone(settings: Mapping[str, Any]) -> bool:

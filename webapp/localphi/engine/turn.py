@@ -32,7 +32,8 @@ _COLDEST = 1e-3  # GenAI reads less as 0; the most likely token has all of the p
 class Turn:
     """number: of its arrival. begin() before hear(); stop() ends what the engine has of it, at any time.
 
-    resume: tokens that the answer has already, from another worker. They are told again.
+    said: tokens that the answer has already, of a request whose tokens can be appended to its prompt: without
+    a seed and a grammar. resume: more of them, from another worker, which are told again.
     goes_on: where there is no room for more of it here, it is not finished but `outgrown`.
     """
 
@@ -43,6 +44,7 @@ class Turn:
         prepared: Prepared,
         transcript: Transcript,
         *,
+        said: Sequence[int] = (),
         resume: Sequence[int] = (),
         goes_on: bool = False,
     ) -> None:
@@ -57,7 +59,7 @@ class Turn:
         self._appends = prepared.grammar is None and not drawn
         self._resume = list(resume) if self._appends else []  # what is drawn again is told by itself
         self._goes_on = goes_on and prepared.request.max_tokens is None and prepared.grammar is None
-        self._said: list[int] = []
+        self._said = list(said)
         self._heard = 0  # of what was said, in the turn at work
         self._turn_id: int | None = None
         self._reading = self._pausing = False

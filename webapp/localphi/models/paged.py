@@ -19,8 +19,12 @@ PAGED_INPUTS = (
 
 
 def threads_overlay(threads: int) -> str:
-    """JSON for `og.Config(folder).overlay`: use so many threads. GenAI takes half of the cores."""
-    return json.dumps({"model": {"decoder": {"session_options": {"intra_op_num_threads": threads}}}})
+    """JSON for `og.Config(folder).overlay`: use so many threads. GenAI takes half of the cores.
+
+    They do not go on spinning when a step is over: the next one may be another graph's, with its own.
+    """
+    options = {"intra_op_num_threads": threads, "session.force_spinning_stop": "1"}
+    return json.dumps({"model": {"decoder": {"session_options": options}}})
 
 
 def paged_overlay(
