@@ -11,6 +11,9 @@ EXAMPLES = [
     errors.UnsupportedParameter("tools", "Leave it out."),
     errors.ContextLengthExceeded(3000, 2048),
     errors.ModelNotFound("nope", ("localphi-demo",), "Get it."),
+    errors.AdapterNotFound("localphi-demo", "poems", ("other",)),
+    errors.AdapterInvalid("no"),
+    errors.CannotTrain("no"),
     errors.ModelFolderInvalid("no manifest"),
     errors.ModelDamaged(
         "localphi-demo", "model.onnx", "it is missing", "localphi models repair localphi-demo"

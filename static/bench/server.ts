@@ -1,9 +1,9 @@
 /** What the server answers, token by token, to compare with. */
-import { asArray, asObject, asString } from '../shared/json';
+import { asArray, asNumber, asObject } from '../shared/json';
 import type { Message } from '../shared/protocol';
 
 export interface ServerAnswer {
-  /** Texts of the tokens of the answer, in order. */
+  /** What each token adds to the text, in order: a character of several tokens comes with its last. */
   readonly tokens: readonly string[];
 }
 
@@ -24,9 +24,13 @@ export async function askServer(
   if (!response.ok) throw new Error(`the server answered ${response.status} to a question`);
   const [choice] = asArray(asObject(await response.json(), 'the answer')['choices'], 'choices');
   const logprobs = asObject(asObject(choice, 'choice')['logprobs'], 'logprobs');
-  const tokens = asArray(logprobs['content'], 'logprobs.content').map((token) =>
-    asString(asObject(token, 'token')['token'], 'token'),
-  );
+  const decoder = new TextDecoder();
+  const tokens = asArray(logprobs['content'], 'logprobs.content').map((token) => {
+    const bytes = asArray(asObject(token, 'token')['bytes'], 'bytes').map((byte) =>
+      asNumber(byte, 'byte'),
+    );
+    return decoder.decode(Uint8Array.from(bytes), { stream: true });
+  });
   return { tokens };
 }
 

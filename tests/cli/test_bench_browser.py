@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,7 +44,20 @@ def test_a_peer_that_is_not_installed_is_told_with_its_command(
     assert "@huggingface/transformers" in said
 
 
-def test_without_a_browser_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("localphi.cli.bench_browser.find_browsers", dict)
-    monkeypatch.setenv("PLAYWRIGHT_BROWSERS_PATH", str(tmp_path))
-    assert "python -m playwright install chromium" in _refusal("--browser")
+def test_without_a_browser_it_says_what_to_install(tmp_path: Path) -> None:
+    """In a process of its own: Playwright runs once in each, and other tests may be using it."""
+    program = (
+        "from localphi.cli import bench_browser, main; bench_browser.find_browsers = dict; "
+        "main(['bench', '--browser'])"
+    )
+    environment = {**os.environ, "PLAYWRIGHT_BROWSERS_PATH": str(tmp_path), "LOCALPHI_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "python -m playwright install chromium" in done.stderr
