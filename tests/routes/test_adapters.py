@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -99,3 +100,12 @@ def test_what_is_not_there_is_told(
     assert response.status_code == status
     assert message in response.get_json()["error"]["message"]
     assert _text(client, adapter="one"), "the worker is as it was"
+
+
+def test_an_echo_takes_none(tmp_path: Path) -> None:
+    app = create_app(Settings(home=tmp_path, backend="echo"))
+    app.test_client_class = BufferedClient
+    body = {"messages": [{"role": "user", "content": "hi"}], "adapter": "one"}
+    response = app.test_client().post(CHAT, json=body)
+    app.extensions["localphi"].close()
+    assert (response.status_code, response.get_json()["error"]["param"]) == (400, "adapter")

@@ -17,8 +17,8 @@ model_option = click.option(
 backend_option = click.option(
     "--backend",
     type=click.Choice(BACKENDS),
-    help="What computes answers: paged, many in one step; generator, each by itself; auto, paged where the "
-    "model has a graph for it; openvino, which wants the extra of that name and a model made ready by "
+    help="What computes answers: paged, many in one step; generator, each by itself; auto, for each request "
+    "the one that suits it; openvino, which wants the extra of that name and a model made ready by "
     "`localphi convert`. [default: auto]",
 )
 

@@ -59,6 +59,8 @@ class EchoBackend:
             raise UnsupportedParameter("tools", "The echo backend has no model that could call them.")
         if request.answer_format:
             raise UnsupportedParameter("response_format", "The echo backend says what it was told.")
+        if request.adapter:
+            raise UnsupportedParameter("adapter", "The echo backend has no model that could take one.")
         prompt_tokens, said = _read(request.messages)
         room = self._context_length - prompt_tokens
         if room < 1:

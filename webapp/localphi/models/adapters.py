@@ -22,7 +22,8 @@ from localphi.errors import AdapterInvalid, AdapterNotFound
 from localphi.models.manifest import Manifest, safe_id
 
 WEIGHTS_NAME, INFO_NAME = "adapter.onnx_adapter", "adapter.json"
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+MAX_NAME_CHARS = 64
+_NAME = re.compile(rf"[a-z0-9][a-z0-9._-]{{0,{MAX_NAME_CHARS - 1}}}")
 _PARTIAL, _GRAVE = ".partial-", ".removed-"
 
 
@@ -128,8 +129,8 @@ class AdapterStore:
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise AdapterInvalid(
-            f"{name!r} is no name for an adapter: up to 64 of a-z, 0-9, '.', '_' and '-', beginning with "
-            "a letter or digit."
+            f"{name!r} is no name for an adapter: up to {MAX_NAME_CHARS} of a-z, 0-9, '.', '_' and '-', "
+            "beginning with a letter or digit."
         )
 
 

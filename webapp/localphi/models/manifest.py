@@ -314,13 +314,18 @@ def _canary(entry: Mapping[str, Any] | None) -> Canary | None:
     return None if entry is None else Canary(tuple(entry["prompt"]), tuple(entry["expected"]))
 
 
+def _graph(entry: Mapping[str, Any], variant: Mapping[str, Any], what: str) -> str:
+    graph = str(entry["graph"])
+    if graph not in variant["files"]:
+        raise ValueError(f"{what} {graph!r} is not among the files of its variant")
+    return graph
+
+
 def _lora(variant: Mapping[str, Any]) -> LoraGraph | None:
     entry = variant.get("lora")
     if entry is None:
         return None
-    graph = str(entry["graph"])
-    if graph not in variant["files"]:
-        raise ValueError(f"the graph for adapters {graph!r} is not among the files of its variant")
+    graph = _graph(entry, variant, "the graph for adapters")
     sites = {str(site): (int(sizes[0]), int(sizes[1])) for site, sizes in entry["sites"].items()}
     return LoraGraph(graph, sites)
 
@@ -329,11 +334,8 @@ def _paged(variant: Mapping[str, Any]) -> PagedGraph | None:
     entry = variant.get("paged")
     if entry is None:
         return None
-    graph = str(entry["graph"])
-    if graph not in variant["files"]:
-        raise ValueError(f"the paged graph {graph!r} is not among the files of its variant")
     return PagedGraph(
-        graph,
+        _graph(entry, variant, "the paged graph"),
         block_tokens=_count(entry, "block_tokens", least=1),
         max_sequence_tokens=_count(entry, "max_sequence_tokens", least=1),
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 from localphi.chat import ROLES, ChatRequest, Message, RawPrompt, Role, Sampling, ToolCall
 from localphi.errors import InvalidRequest, UnsupportedParameter
+from localphi.models.adapters import MAX_NAME_CHARS as MAX_ADAPTER_CHARS
 from localphi.models.manifest import Manifest
 from localphi.routes.fields import Body, boolean, integer, is_token_id, json_object, number, wrong
 from localphi.routes.survey import note
@@ -24,7 +25,6 @@ from localphi.routes.tools import (
 )
 
 MAX_MODEL_CHARS = 256
-MAX_ADAPTER_CHARS = 64
 MAX_MESSAGES = 1024
 MAX_STOPS = 16
 MAX_STOP_CHARS = 1024

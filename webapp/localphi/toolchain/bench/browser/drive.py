@@ -83,14 +83,18 @@ def measure_in_browser(
 
 
 def _start(page: Page, plan: dict[str, Any]) -> None:
+    from playwright.sync_api import Error
+
     try:
         page.wait_for_function("() => window.localphiBench", timeout=20_000)
-    except Exception:
+    except Error:
         raise BenchFailed("The server's /bench page does not start. Is its page built?") from None
     page.evaluate("(plan) => window.localphiBench.start(plan)", plan)
 
 
 def _wait(page: Page, watch: HeapWatch, told: Told) -> dict[str, Any]:
+    from playwright.sync_api import Error
+
     end = time.monotonic() + _PATIENCE_S
     while time.monotonic() < end:
         state = page.evaluate("() => window.localphiBench.state()")
@@ -102,7 +106,7 @@ def _wait(page: Page, watch: HeapWatch, told: Told) -> dict[str, Any]:
         watch.phase = state["what"]
         told(state["what"], state["share"])
         if state["what"] in ("cold", "warm"):  # later on, looking would slow down what is measured
-            with suppress(Exception):
+            with suppress(Error):  # the worker is not there yet, or gone meanwhile
                 watch.sample()
             page.wait_for_timeout(_SAMPLE_MS)
         else:

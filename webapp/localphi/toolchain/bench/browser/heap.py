@@ -30,10 +30,12 @@ class HeapWatch:
         session.send("Target.setAutoAttach", options)
 
     def sample(self) -> None:
+        from playwright.sync_api import Error
+
         for worker in list(self._workers):
             self._number += 1
             message = json.dumps({"id": self._number, "method": "Runtime.getHeapUsage"})
-            with suppress(Exception):  # gone meanwhile
+            with suppress(Error):  # gone meanwhile
                 options = {"message": message, "sessionId": worker}
                 self._session.send("Target.sendMessageToTarget", options)
 
