@@ -1,12 +1,14 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 
 import { missingChunks } from '../../worker/files/chunks';
+import { download } from '../../worker/files/download';
+import { Gate } from '../../worker/files/gate';
 import type { FileStore } from '../../worker/files/store';
 import { openCacheStore } from '../../worker/files/store-cache';
 import { MemoryStore } from '../../worker/files/store-memory';
 import { openOpfsStore } from '../../worker/files/store-opfs';
 import { FakeCaches } from './cache';
-import { CONTENT, entry, entryFor } from './files';
+import { CONTENT, PACE, broken, entry, entryFor, serving } from './files';
 import { FakeFileHandle, FakeFolder } from './folder';
 
 let folder: FakeFolder;
@@ -110,8 +112,8 @@ describe('the file system', () => {
 
   test('keeps parts of a chunk, but not the last one', async () => {
     const stored = await opened();
-    await stored.keepPart(1, 0, text('45'));
-    await stored.keepPart(1, 2, text('67')); // not compared yet
+    await stored.keepPart(1, text('45'));
+    await stored.keepPart(1, text('4567')); // not compared yet
     stored.close();
     const again = await opened();
     expect(again.filled(1)).toBe(2);
@@ -120,6 +122,30 @@ describe('the file system', () => {
     again.close();
     expect(missingChunks(entry, await opened())).toEqual([0, 2]);
   });
+
+  test.each([1, 2, 3, 4, 5, 8])(
+    'is told all that came before a cut after %i bytes',
+    async (bytes) => {
+      const whole = entryFor(CONTENT, CONTENT.length);
+      const server = serving(({ from, range }, count) =>
+        count === 1 ? broken(from, bytes, range) : CONTENT,
+      );
+      const stored = await (await openOpfsStore())!.open(whole);
+      await download(
+        whole,
+        stored,
+        { url: '/weights', cache: 'no-store', fetch: server.fetch },
+        {
+          pace: PACE,
+          gate: new Gate(),
+          signal: new AbortController().signal,
+          onBytes: () => {},
+          onRetry: () => {},
+        },
+      );
+      expect(await (await stored.blob()).text()).toBe(CONTENT);
+    },
+  );
 
   test('says of a file without a journal that it is unknown, and adopts what is vouched for', async () => {
     folder.write(entry.sha256, text(CONTENT));

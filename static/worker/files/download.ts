@@ -248,7 +248,6 @@ class ChunkDownload {
   /** Takes at most what the chunk lacks; a body that ends early is an interruption. */
   async #readBody(response: Response, signal: AbortSignal, onProgress: () => void): Promise<void> {
     const reader = response.body?.getReader();
-    let kept = this.#filled;
     while (this.#filled < this.#bytes.length) {
       const part = await reader?.read().catch((error: unknown) => {
         throw interrupted(this.#file.name, error, signal);
@@ -263,9 +262,9 @@ class ChunkDownload {
       this.#bytes.set(taken, this.#filled);
       this.#filled += taken.length;
       this.#options.onBytes(taken.length);
-      if (this.#filled - kept >= this.#options.pace.partBytes) {
-        await this.#stored.keepPart(this.#chunk, kept, this.#bytes.subarray(kept, this.#filled));
-        kept = this.#filled;
+      const unkept = this.#filled - this.#stored.filled(this.#chunk);
+      if (unkept >= this.#options.pace.partBytes) {
+        await this.#stored.keepPart(this.#chunk, this.#bytes.subarray(0, this.#filled));
       }
     }
   }

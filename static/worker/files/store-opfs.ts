@@ -169,18 +169,16 @@ class OpfsFile implements StoredFile {
     }
   }
 
-  async keepPart(chunk: number, at: number, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+  async keepPart(chunk: number, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
     // With its last bytes the chunk would count as whole; they come with `commit`.
-    if (at + bytes.length >= chunkLength(this.#file, chunk)) return;
-    const { data } = await this.#write();
-    writeAll(data, bytes, chunkStart(this.#file, chunk) + at);
-    this.#note(chunk, at + bytes.length);
+    if (bytes.length >= chunkLength(this.#file, chunk)) return;
+    await this.#append(chunk, bytes);
+    this.#note(chunk, bytes.length);
   }
 
   async commit(chunk: number, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
-    const { data } = await this.#write();
-    const at = this.filled(chunk) < bytes.length ? this.filled(chunk) : 0;
-    writeAll(data, bytes.subarray(at), chunkStart(this.#file, chunk) + at);
+    if (this.filled(chunk) >= bytes.length) this.#journal.fill(chunk, 0);
+    const { data } = await this.#append(chunk, bytes);
     data.flush();
     this.#note(chunk, bytes.length);
   }
@@ -219,6 +217,14 @@ class OpfsFile implements StoredFile {
     this.#writing?.note.close();
     this.#writing = null;
     this.#opening = null;
+  }
+
+  /** Writes what the file lacks of the first bytes of a chunk. */
+  async #append(chunk: number, bytes: Uint8Array<ArrayBuffer>): Promise<Writing> {
+    const writing = await this.#write();
+    const at = this.filled(chunk);
+    writeAll(writing.data, bytes.subarray(at), chunkStart(this.#file, chunk) + at);
+    return writing;
   }
 
   #note(chunk: number, bytes: number): void {

@@ -39,8 +39,8 @@ export interface StoredFile {
   reserve(): Promise<void>;
   /** The bytes of the chunk at hand; fewer than `filled` when they cannot be read. */
   read(chunk: number): Promise<Uint8Array<ArrayBuffer>>;
-  /** Keeps bytes of a chunk that is not whole yet, from `at` on. May do nothing. */
-  keepPart(chunk: number, at: number, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
+  /** Keeps the bytes that have come of a chunk that is not whole yet, from its beginning. May do nothing. */
+  keepPart(chunk: number, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
   /** Keeps a chunk, which is whole from here on. The bytes may be reused afterwards. */
   commit(chunk: number, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
   /** What is kept of the chunk is whole. */
