@@ -2,7 +2,8 @@
 
     chat, calls, errors     plain values and the error tree
     sse, wire, client       the server's wire format, over HTTP; json_format: pydantic types in it
-    semantic_kernel         `PhiChatCompletion` for Semantic Kernel
+    in_process              the same without a server: the model belongs to your program
+    semantic_kernel         `PhiChatCompletion` and `PhiTextCompletion` for Semantic Kernel
     agent_framework         `PhiChatClient` for Microsoft Agent Framework
     plugins                 functions that many agents need: time, math, files, units
     mcp                     tools of MCP servers, and an agent as an MCP server
@@ -18,6 +19,7 @@ from localphi_agents.errors import (
     AnswerIncomplete,
     CallCutOff,
     ClientError,
+    ModelUnavailable,
     RequestRefused,
     ServerReported,
     ServerUnreachable,
@@ -31,6 +33,7 @@ __all__ = [
     "ClientError",
     "Delta",
     "Message",
+    "ModelUnavailable",
     "Options",
     "Reply",
     "RequestRefused",

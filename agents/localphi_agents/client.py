@@ -30,7 +30,7 @@ from localphi_agents.errors import (
     UnexpectedReply,
 )
 from localphi_agents.sse import EventReader
-from localphi_agents.wire import Chunk, read_chunk, write_body
+from localphi_agents.wire import Chunk, read_chunk, write_chat, write_completion
 
 DEFAULT_URL = "http://localhost:8000"
 _CONNECT_TIMEOUT_S = 5.0
@@ -75,20 +75,27 @@ class LocalphiClient:
 
         It is collected from a stream: the server's keepalives tell a long answer from a dead connection.
         """
-        deltas = [delta async for delta in self.stream(messages, options)]
-        end = deltas[-1]
-        text = "".join(delta.text for delta in deltas)
-        return Reply(end.id, end.model, text, end.finish_reason, end.usage, end.tool_calls)
+        return await _whole(self.stream(messages, options))
 
-    async def stream(
+    def stream(
         self, messages: Sequence[Message], options: Options = _DEFAULTS
     ) -> AsyncGenerator[Delta, None]:
         """The answer as it comes: its text in pieces, then one delta with calls, finish reason and usage.
 
         Raises ClientError. Leaving early, by `aclose()` or cancellation, closes the connection.
         """
-        url = f"{self.base_url}/v1/chat/completions"
-        content = write_body(messages, options)
+        return self._ask("chat/completions", write_chat(messages, options))
+
+    async def complete(self, prompt: str, options: Options = _DEFAULTS) -> Reply:
+        """How the model goes on with a text: no chat template, no tools. Raises ClientError."""
+        return await _whole(self.stream_completion(prompt, options))
+
+    def stream_completion(self, prompt: str, options: Options = _DEFAULTS) -> AsyncGenerator[Delta, None]:
+        """The same as it comes."""
+        return self._ask("completions", write_completion(prompt, options))
+
+    async def _ask(self, path: str, content: bytes) -> AsyncGenerator[Delta, None]:
+        url = f"{self.base_url}/v1/{path}"
         with _transport_errors(self.base_url):
             async with self._http.stream("POST", url, content=content, headers=self._headers) as response:
                 if response.status_code != 200:
@@ -97,6 +104,13 @@ class LocalphiClient:
                 async with aclosing(_deltas(response)) as deltas:
                     async for delta in deltas:
                         yield delta
+
+
+async def _whole(stream: AsyncGenerator[Delta, None]) -> Reply:
+    deltas = [delta async for delta in stream]
+    end = deltas[-1]
+    text = "".join(delta.text for delta in deltas)
+    return Reply(end.id, end.model, text, end.finish_reason, end.usage, end.tool_calls)
 
 
 def _is_http_url(url: str) -> bool:

@@ -1,6 +1,7 @@
 """What can go wrong between this process and the server.
 
     ClientError
+    ├── ModelUnavailable      no model to be loaded into this process, see `in_process`
     ├── ServerUnreachable     nothing listens at the address; says how to start the server
     ├── ServerReported        the server said what is wrong: `kind`, `param`, `code`
     │   ├── RequestRefused      with an HTTP `status`, before the answer began
@@ -29,6 +30,10 @@ class ServerUnreachable(ClientError):
         command = "localphi serve" if port in (None, _DEFAULT_PORT) else f"localphi serve --port {port}"
         super().__init__(f"No server answers at {url}. Start it with: {command}")
         self.url = url
+
+
+class ModelUnavailable(ClientError):
+    pass
 
 
 class ServerReported(ClientError):

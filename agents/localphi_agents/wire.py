@@ -1,4 +1,4 @@
-"""The server's JSON: the body of a request, the chunks of an answer."""
+"""The server's JSON: the bodies of requests, the chunks of answers."""
 
 from __future__ import annotations
 
@@ -29,10 +29,18 @@ class Chunk:
     usage: Usage | None
 
 
-def write_body(messages: Sequence[Message], options: Options) -> bytes:
+def write_chat(messages: Sequence[Message], options: Options) -> bytes:
+    return _write({"messages": [_message(message) for message in messages]}, options)
+
+
+def write_completion(prompt: str, options: Options) -> bytes:
+    return _write({"prompt": prompt}, options)
+
+
+def _write(asked: dict[str, Any], options: Options) -> bytes:
     fields: dict[str, Any] = {
         **options.extra,
-        "messages": [_message(message) for message in messages],
+        **asked,
         "stream": True,
         "stream_options": {"include_usage": True},
     }
@@ -43,7 +51,7 @@ def write_body(messages: Sequence[Message], options: Options) -> bytes:
 
 
 def read_chunk(data: bytes) -> Chunk:
-    """Raises AnswerFailed for an error event, UnexpectedReply for what is no chunk."""
+    """Of a chat or a text. Raises AnswerFailed for an error event, UnexpectedReply for what is no chunk."""
     try:
         chunk = json.loads(data)
         if "error" in chunk:
@@ -53,14 +61,14 @@ def read_chunk(data: bytes) -> Chunk:
         return Chunk(
             id=str(chunk["id"]),
             model=str(chunk["model"]),
-            text=str(delta.get("content") or ""),
+            text=str(delta.get("content") or choice.get("text") or ""),
             calls=tuple(_call_piece(call) for call in delta.get("tool_calls") or ()),
             finish_reason=choice.get("finish_reason"),
             usage=_usage(chunk.get("usage")),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UnexpectedReply(
-            f"The server sent an event that is not a chat completion chunk: {data[:200]!r}"
+            f"The server sent an event that is not a completion chunk: {data[:200]!r}"
         ) from error
 
 

@@ -277,7 +277,7 @@ async def test_a_page_instead_of_a_stream_is_unexpected() -> None:
     "data", [b"not json", b"[]", b"{}", b'{"choices":[1]}', b"\xff", b'{"error":"gone"}']
 )
 async def test_an_event_that_is_no_chunk_is_unexpected(data: bytes) -> None:
-    with pytest.raises(UnexpectedReply, match="not a chat completion chunk"):
+    with pytest.raises(UnexpectedReply, match="not a completion chunk"):
         await client_of(b"data: " + data + b"\n\n" + DONE).chat(HELLO)
 
 

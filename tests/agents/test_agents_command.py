@@ -213,6 +213,17 @@ def test_the_demo_model_answers_with_functions_at_hand(demo_server: LiveServer) 
     assert "Traceback" not in result.stderr
 
 
+def test_with_a_model_of_its_own_it_needs_no_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCALPHI_HOME", str(tmp_path))
+    result = run(
+        "--here", "--plugin", "math", "--temperature", "0", "--max-tokens", "60", "What is localphi?"
+    )
+    assert result.output.startswith("localphi ")
+    result = run("--here", "--model", "nope", "hi")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.strip() == "Error: There is no model 'nope'. Known models: localphi-demo."
+
+
 # ---- MCP
 
 

@@ -43,7 +43,17 @@ from localphi_agents import RequestRefused, ServerUnreachable
 from localphi_agents.client import LocalphiClient
 from localphi_agents.semantic_kernel import PhiChatCompletion, PhiPromptExecutionSettings
 
-from .scripted_server import DONE, STREAM_HEAD, Connection, ScriptedServer, answer, chunk, event, free_port
+from .scripted_server import (
+    DONE,
+    STREAM_HEAD,
+    Connection,
+    ScriptedServer,
+    answer,
+    chunk,
+    event,
+    free_port,
+    usage,
+)
 
 Serve = Callable[[Callable[[Connection], None]], ScriptedServer]
 
@@ -378,3 +388,17 @@ async def test_telemetry_sees_settings_usage_and_reason(spans: InMemorySpanExpor
         "gen_ai.usage.input_tokens": 3,
         "gen_ai.usage.output_tokens": 2,
     }
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_telemetry_sees_how_much_of_the_prompt_was_at_hand(
+    spans: InMemorySpanExporter, streaming: bool
+) -> None:
+    body = chunk("yes") + chunk(finish_reason="stop") + usage(9, 2, cached_tokens=8) + DONE
+    service, settings = Recorder(body).service(), PhiPromptExecutionSettings()
+    if streaming:
+        await gather_stream(service, asked("hi"), settings)
+    else:
+        await service.get_chat_message_content(asked("hi"), settings)
+    (span,) = spans.get_finished_spans()
+    assert (span.attributes or {})["gen_ai.usage.cache_read.input_tokens"] == 8

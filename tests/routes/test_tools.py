@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 from localphi.config import Settings
 from serving import LiveServer, serving
 from tiny_phi import PHI_3, PHI_4, tiny_phi
+from tool_schemas import SCHEMAS
 
 URL = "/v1/chat/completions"
 HELLO: list[Any] = [{"role": "user", "content": "hello"}]
@@ -89,7 +90,21 @@ def test_a_called_tool_has_openais_shape(random_server: LiveServer) -> None:
 @pytest.mark.parametrize("model", ["random", "without-tokens"])
 @pytest.mark.parametrize("seed", range(6))
 def test_a_stream_adds_up_to_the_whole_answer(random_server: LiveServer, model: str, seed: int) -> None:
-    fields: dict[str, Any] = {"tools": TOOLS, "seed": seed, "model": model}
+    _same_in_a_stream(random_server, {"tools": TOOLS, "seed": seed, "model": model})
+
+
+@pytest.mark.parametrize("model", ["random", "without-tokens"])
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_every_schema_gives_the_same_calls_in_a_stream(
+    random_server: LiveServer, model: str, name: str
+) -> None:
+    tool = {"type": "function", "function": {"name": "f", "parameters": SCHEMAS[name]}}
+    fields = {"tools": [tool], "tool_choice": "required", "model": model}
+    assert _same_in_a_stream(random_server, fields)["message"]["tool_calls"]
+
+
+def _same_in_a_stream(random_server: LiveServer, fields: dict[str, Any]) -> dict[str, Any]:
+    """The whole answer, which was compared with what a stream of it says."""
     whole = _ask(random_server, **fields)
     first, *deltas, last = _stream(random_server, **fields)
     assert first["delta"] == {"role": "assistant", "content": None}
@@ -110,6 +125,7 @@ def test_a_stream_adds_up_to_the_whole_answer(random_server: LiveServer, model: 
                 calls[piece["index"]]["function"]["arguments"] += piece["function"]["arguments"]
     assert (text or None) == whole["message"]["content"]
     assert _without_ids(calls) == _without_ids(whole["message"].get("tool_calls", []))
+    return whole
 
 
 def test_a_choice_that_leaves_none(random_server: LiveServer) -> None:

@@ -7,7 +7,9 @@ settings     what can be asked of the model, besides the question
 functions    functions of a kernel as the server's tools
 messages     Semantic Kernel's messages from and to ours
 history      which part of a conversation is complete
+requests     what the services do around a request
 service      `PhiChatCompletion`
+text         `PhiTextCompletion`
 conversation an answer told step by step, for programs that show what an agent does
 """
 
@@ -15,5 +17,6 @@ from __future__ import annotations
 
 from localphi_agents.semantic_kernel.service import PhiChatCompletion
 from localphi_agents.semantic_kernel.settings import PhiPromptExecutionSettings
+from localphi_agents.semantic_kernel.text import PhiTextCompletion
 
-__all__ = ["PhiChatCompletion", "PhiPromptExecutionSettings"]
+__all__ = ["PhiChatCompletion", "PhiPromptExecutionSettings", "PhiTextCompletion"]

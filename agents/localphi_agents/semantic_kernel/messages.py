@@ -47,7 +47,7 @@ def whole_message(reply: Reply, ai_model_id: str) -> ChatMessageContent:
         items=items,
         ai_model_id=ai_model_id,
         finish_reason=_finish_reason(reply.finish_reason),
-        metadata=_metadata(reply),
+        metadata=metadata(reply),
     )
 
 
@@ -58,7 +58,7 @@ def message_pieces(delta: Delta, ai_model_id: str, attempt: int) -> Iterator[Str
         "choice_index": 0,
         "ai_model_id": ai_model_id,  # messages of different ids, or with none, cannot be added up
         "function_invoke_attempt": attempt,
-        "metadata": _metadata(delta),
+        "metadata": metadata(delta),
     }
     if delta.tool_calls:
         yield StreamingChatMessageContent(items=[*_calls(delta.tool_calls, ai_model_id)], **common)
@@ -142,12 +142,12 @@ def _calls(calls: Sequence[ToolCall], ai_model_id: str) -> list[FunctionCallCont
     ]
 
 
-def _metadata(answer: Delta | Reply) -> dict[str, Any]:
+def metadata(answer: Delta | Reply) -> dict[str, Any]:
     """What Semantic Kernel's telemetry looks for, and which model it was."""
-    metadata: dict[str, Any] = {"id": answer.id, "model": answer.model}
+    known: dict[str, Any] = {"id": answer.id, "model": answer.model}
     if answer.usage is not None:
-        metadata["usage"] = _usage(answer.usage)
-    return metadata
+        known["usage"] = _usage(answer.usage)
+    return known
 
 
 def _usage(usage: Usage) -> CompletionUsage:

@@ -8,23 +8,17 @@ without it, a stream whose last attempt called a function (`Required` has only o
 
 from __future__ import annotations
 
-import copy
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from typing import Any, ClassVar
 
-from pydantic import PrivateAttr, ValidationError
+from pydantic import PrivateAttr
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
 from semantic_kernel.connectors.ai.function_call_choice_configuration import FunctionCallChoiceConfiguration
 from semantic_kernel.connectors.ai.function_choice_type import FunctionChoiceType
 from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
 from semantic_kernel.contents import ChatHistory, ChatMessageContent, StreamingChatMessageContent
-from semantic_kernel.exceptions.service_exceptions import (
-    ServiceInvalidExecutionSettingsError,
-    ServiceInvalidRequestError,
-    ServiceInvalidResponseError,
-    ServiceResponseException,
-)
+from semantic_kernel.exceptions.service_exceptions import ServiceInvalidExecutionSettingsError
 from semantic_kernel.utils.telemetry.model_diagnostics.decorators import (
     trace_chat_completion,
     trace_streaming_chat_completion,
@@ -32,19 +26,21 @@ from semantic_kernel.utils.telemetry.model_diagnostics.decorators import (
 
 from localphi_agents.chat import Message, Options
 from localphi_agents.client import DEFAULT_URL, LocalphiClient
-from localphi_agents.errors import AnswerIncomplete, CallCutOff, ClientError, RequestRefused, UnexpectedReply
 from localphi_agents.semantic_kernel.functions import offer_functions, withhold_functions
 from localphi_agents.semantic_kernel.history import WorkingHistory, results_in_order
 from localphi_agents.semantic_kernel.messages import message_pieces, to_messages, whole_message
+from localphi_agents.semantic_kernel.requests import (
+    PROVIDER,
+    own_settings,
+    service_errors,
+    tell_cached_tokens,
+)
 from localphi_agents.semantic_kernel.settings import PhiPromptExecutionSettings
-
-_PROVIDER = "localphi"
-_DEFAULT_MODEL = "localphi"  # how telemetry calls the server's default model; never sent
-_WRONG_REQUEST = (400, 404, 413, 422)
 
 
 class PhiChatCompletion(ChatCompletionClientBase):
-    """A chat completion service on a localphi server. Any number of requests may run at the same time.
+    """A chat completion service on a localphi server, or in this process by `client=InProcessClient(…)`.
+    Any number of requests may run at the same time.
 
     Fails with a ServiceResponseException; its `__cause__` is the ClientError that tells more. The history
     then has what was complete: of a function call, both the call and its result or neither.
@@ -66,7 +62,7 @@ class PhiChatCompletion(ChatCompletionClientBase):
         """ai_model_id: None lets the server choose; an answer's `metadata["model"]` tells which model it was.
         client: used instead of one for base_url.
         """
-        super().__init__(ai_model_id=ai_model_id or _DEFAULT_MODEL, service_id=service_id or "")
+        super().__init__(ai_model_id=ai_model_id or PROVIDER, service_id=service_id or "")
         self._client = client or LocalphiClient(base_url)
         self._model = ai_model_id
 
@@ -80,10 +76,10 @@ class PhiChatCompletion(ChatCompletionClientBase):
         self, chat_history: ChatHistory, settings: PromptExecutionSettings, **kwargs: Any
     ) -> list[ChatMessageContent]:
         """One answer, whole."""
-        own_settings = self._own_settings(settings)
+        own = own_settings(self, settings)
         history = WorkingHistory(chat_history)
         try:
-            return await super().get_chat_message_contents(history.copy, own_settings, **kwargs)
+            return await super().get_chat_message_contents(history.copy, own, **kwargs)
         finally:
             history.hand_over()
 
@@ -91,9 +87,9 @@ class PhiChatCompletion(ChatCompletionClientBase):
         self, chat_history: ChatHistory, settings: PromptExecutionSettings, **kwargs: Any
     ) -> AsyncGenerator[list[StreamingChatMessageContent], Any]:
         """One answer in pieces. The last piece has no text, but the finish reason and the usage."""
-        own_settings = _with_last_attempt(self._own_settings(settings))
+        own = _with_last_attempt(own_settings(self, settings))
         history = WorkingHistory(chat_history)
-        stream = super().get_streaming_chat_message_contents(history.copy, own_settings, **kwargs)
+        stream = super().get_streaming_chat_message_contents(history.copy, own, **kwargs)
         try:
             async with aclosing(stream):
                 async for messages in stream:
@@ -102,36 +98,29 @@ class PhiChatCompletion(ChatCompletionClientBase):
         finally:
             history.hand_over()
 
-    @trace_chat_completion(_PROVIDER)
+    @trace_chat_completion(PROVIDER)
     async def _inner_get_chat_message_contents(
         self, chat_history: ChatHistory, settings: PromptExecutionSettings
     ) -> list[ChatMessageContent]:
         messages, options = self._request(chat_history, settings)
-        with _service_errors():
-            return [whole_message(await self._client.chat(messages, options), self.ai_model_id)]
+        with service_errors():
+            reply = await self._client.chat(messages, options)
+        tell_cached_tokens(reply.usage)
+        return [whole_message(reply, self.ai_model_id)]
 
-    @trace_streaming_chat_completion(_PROVIDER)
+    @trace_streaming_chat_completion(PROVIDER)
     async def _inner_get_streaming_chat_message_contents(
         self, chat_history: ChatHistory, settings: PromptExecutionSettings, function_invoke_attempt: int = 0
     ) -> AsyncGenerator[list[StreamingChatMessageContent], Any]:
         if _is_last_attempt(settings, function_invoke_attempt):
             self._reset_function_choice_settings(settings)
         messages, options = self._request(chat_history, settings)
-        with _service_errors():
+        with service_errors():
             async with aclosing(self._client.stream(messages, options)) as deltas:
                 async for delta in deltas:
+                    tell_cached_tokens(delta.usage)
                     for piece in message_pieces(delta, self.ai_model_id, function_invoke_attempt):
                         yield [piece]
-
-    def _own_settings(self, settings: PromptExecutionSettings) -> PhiPromptExecutionSettings:
-        """A copy. Its extension_data has what was set by attribute too, for that is what telemetry reads."""
-        try:
-            own = self.get_prompt_execution_settings_from_settings(copy.deepcopy(settings))
-        except ValidationError as error:
-            raise ServiceInvalidExecutionSettingsError(_first_fault(error)) from error
-        assert isinstance(own, PhiPromptExecutionSettings)
-        own.pack_extension_data()
-        return own
 
     def _request(
         self, chat_history: ChatHistory, settings: PromptExecutionSettings
@@ -172,23 +161,3 @@ def _with_last_attempt(settings: PhiPromptExecutionSettings) -> PhiPromptExecuti
 def _is_last_attempt(settings: PromptExecutionSettings, attempt: int) -> bool:
     behavior = settings.function_choice_behavior
     return behavior is not None and attempt > 0 and attempt == behavior.maximum_auto_invoke_attempts - 1
-
-
-def _first_fault(error: ValidationError) -> str:
-    fault = error.errors(include_url=False)[0]
-    name = ".".join(str(part) for part in fault["loc"][:1]) or "settings"
-    return f"The setting '{name}' is wrong: {fault['msg']}."
-
-
-@contextmanager
-def _service_errors() -> Iterator[None]:
-    """Our errors as those that users of Semantic Kernel catch."""
-    try:
-        yield
-    except RequestRefused as error:
-        kind = ServiceInvalidRequestError if error.status in _WRONG_REQUEST else ServiceResponseException
-        raise kind(str(error)) from error
-    except (AnswerIncomplete, CallCutOff, UnexpectedReply) as error:
-        raise ServiceInvalidResponseError(str(error)) from error
-    except ClientError as error:
-        raise ServiceResponseException(str(error)) from error

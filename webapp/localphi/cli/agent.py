@@ -21,6 +21,7 @@ from localphi.errors import LocalphiError
 if TYPE_CHECKING:
     from semantic_kernel import Kernel
 
+    from localphi_agents.client import LocalphiClient
     from localphi_agents.semantic_kernel.conversation import Conversation
 
 _INTERRUPTED = 130  # as shells count a program that Ctrl-C ended
@@ -50,6 +51,10 @@ _DEFAULT_PLUGINS = ("time", "math", "units")
     help="Be an MCP server over HTTP, on this machine only, at this port; 0 for a free one.",
 )
 @click.option("--url", default="http://localhost:8000", show_default=True, help="Where the server is.")
+@click.option("--here", is_flag=True, help="Load the model in this program instead of asking a server.")
+@click.option(
+    "--model", metavar="ID", help="Which model answers; with --here also a folder. [default: the server's]"
+)
 @click.option(
     "--key",
     envvar="LOCALPHI_API_KEY",
@@ -72,6 +77,8 @@ def agent(
     mcp: bool,
     mcp_port: int | None,
     url: str,
+    here: bool,
+    model: str | None,
     key: str | None,
     instructions: str | None,
     temperature: float | None,
@@ -79,13 +86,14 @@ def agent(
 ) -> None:
     """Chat with an agent that calls functions; with a QUESTION, answer it and leave.
 
-    Needs a running server (localphi serve). Each call and its result is shown in a line.
+    Asks a running server (localphi serve), or with --here a model of its own. Each call and its result is
+    shown in a line.
     Inside: /new starts over, /quit (or Ctrl-D) leaves, Ctrl-C stops an answer.
     """
     if question and (mcp or mcp_port is not None):
         raise click.UsageError("An MCP server gets its questions from its clients; leave out QUESTION.")
     _quiet()
-    recipe = _Recipe(plugins, mcp_servers, url, key, instructions, temperature, max_tokens)
+    recipe = _Recipe(plugins, mcp_servers, url, here, model, key, instructions, temperature, max_tokens)
     with _installed():
         if mcp or mcp_port is not None:
             _serve(recipe, mcp_port)
@@ -100,6 +108,8 @@ class _Recipe:
     plugins: tuple[str, ...]
     mcp_servers: tuple[str, ...]
     url: str
+    here: bool
+    model: str | None
     key: str | None
     instructions: str | None
     temperature: float | None
@@ -110,21 +120,17 @@ class _Recipe:
         """What starts a conversation, and the names of its functions. MCP servers are connected meanwhile."""
         from semantic_kernel import Kernel
 
-        from localphi_agents.client import LocalphiClient
         from localphi_agents.mcp import McpTools, ToolServerError
         from localphi_agents.semantic_kernel import PhiChatCompletion, PhiPromptExecutionSettings
         from localphi_agents.semantic_kernel.conversation import Conversation
         from localphi_agents.semantic_kernel.mcp import mcp_plugin
 
-        try:
-            client = LocalphiClient(self.url, api_key=self.key)
-        except ValueError as error:
-            raise LocalphiError(f"{'--url' if 'base_url' in str(error) else '--key'}: {error}") from error
-        service = PhiChatCompletion(client=client)
         kernel = Kernel()
         for name, plugin in _plugins(self.plugins or (() if self.mcp_servers else _DEFAULT_PLUGINS)):
             kernel.add_plugin(plugin, name)
         async with AsyncExitStack() as stack:
+            client = self._client(stack)
+            service = PhiChatCompletion(client=client, ai_model_id=None if self.here else self.model)
             for target in self.mcp_servers:
                 try:
                     tools = await stack.enter_async_context(McpTools(target))
@@ -139,6 +145,22 @@ class _Recipe:
                 lambda: Conversation(service, kernel, instructions=self.instructions, settings=settings),
                 [function.fully_qualified_name for function in functions],
             )
+
+    def _client(self, stack: AsyncExitStack) -> LocalphiClient:
+        """Of a server, or with a model of this program for as long as the stack lasts."""
+        from localphi_agents import ModelUnavailable
+        from localphi_agents.client import LocalphiClient
+        from localphi_agents.in_process import InProcessClient
+
+        if self.here:
+            try:
+                return stack.enter_context(InProcessClient(self.model))
+            except ModelUnavailable as error:
+                raise LocalphiError(str(error)) from error
+        try:
+            return LocalphiClient(self.url, api_key=self.key)
+        except ValueError as error:
+            raise LocalphiError(f"{'--url' if 'base_url' in str(error) else '--key'}: {error}") from error
 
 
 def _talk(recipe: _Recipe, question: str) -> None:

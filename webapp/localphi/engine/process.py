@@ -5,7 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import queue
 import signal
+import sys
 import threading
+import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
@@ -17,6 +19,7 @@ from localphi.engine.base import Command, FromWorker, LoadFailed, WorkerSpec
 from localphi.errors import LocalphiError, WorkerDied
 
 _JOIN_TIMEOUT_S = 5.0
+_MAIN = threading.Lock()
 
 OnMessage = Callable[["WorkerProcess", FromWorker], object]
 OnEnd = Callable[["WorkerProcess", LocalphiError], object]
@@ -41,7 +44,7 @@ class WorkerProcess:
         self._process = context.Process(
             target=worker.main, args=(theirs, spec), name=f"localphi-{spec.model}", daemon=True
         )
-        with _interrupts_blocked():
+        with _interrupts_blocked(), _main_left_out():
             self._process.start()
         theirs.close()
         self.pid = self._process.pid
@@ -96,6 +99,22 @@ class WorkerProcess:
                 self._pipe.send(command)
         except OSError:
             return
+
+
+@contextmanager
+def _main_left_out() -> Iterator[None]:
+    """Processes started inside do not import the program that starts them.
+
+    multiprocessing lets them, for what they are given may be defined there. Of ours nothing is, and a program
+    that uses localphi as a library would run a second time if it had no `if __name__ == "__main__"`.
+    """
+    with _MAIN:
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main
 
 
 @contextmanager
