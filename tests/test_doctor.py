@@ -42,5 +42,5 @@ def test_models_are_pulled_for_cuda_only_where_the_runtime_has_it(
     monkeypatch: pytest.MonkeyPatch, provider: str, installed: bool, device: str
 ) -> None:
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: [provider])
-    monkeypatch.setattr("localphi.doctor._installed", lambda _: installed)
+    monkeypatch.setattr("localphi.doctor.installed", lambda _: installed)
     assert server_device() == device

@@ -24,6 +24,7 @@ EXAMPLES = [
     errors.DownloadDamaged("no"),
     errors.DiskFull("no"),
     errors.PullBusy("no"),
+    errors.PullNotFound("phi-2"),
     errors.ToolchainMissing("onnx", "quantize"),
     errors.CannotBuild("no"),
     errors.CannotQuantize("no"),

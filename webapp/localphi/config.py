@@ -96,6 +96,7 @@ class Settings:
     api_keys, key_file: access keys as `keys.parse_keys` reads them, beside those of the store.
     allow_hosts: names, beside its address, under which the server may be asked.
     allow_origins: origins of other pages that may use it.
+    hub_token: for models that the hub gives to some people only.
     """
 
     home: Path = field(default_factory=_default_home)
@@ -115,6 +116,7 @@ class Settings:
     key_file: Path | None = None
     allow_hosts: tuple[str, ...] = ()
     allow_origins: tuple[str, ...] = ()
+    hub_token: str | None = field(default=None, repr=False)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None, /, **overrides: object) -> Settings:
@@ -127,6 +129,8 @@ class Settings:
             values["threads"] = _thread_count("LOCALPHI_THREADS", threads)
         if keys := environ.get("LOCALPHI_API_KEYS"):
             values["api_keys"] = keys
+        if token := environ.get("HF_TOKEN") or environ.get("HUGGING_FACE_HUB_TOKEN"):
+            values["hub_token"] = token
         values.update({name: value for name, value in overrides.items() if value is not None})
         return cls(**values)
 

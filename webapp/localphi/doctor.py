@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localphi.config import Settings, available_threads, disable_telemetry, program_folders
-from localphi.engine.providers import GENAI_PACKAGES, available_providers
+from localphi.engine.providers import CUDA_PACKAGE, GENAI_PACKAGES, available_providers, installed
 from localphi.errors import LocalphiError
 from localphi.models.store import ModelFolder, ModelStore, find_damage
 from localphi.security import key_names
@@ -74,21 +74,13 @@ def server_device() -> str:
     import onnxruntime
 
     has_cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
-    return "server-cuda" if has_cuda and _installed("onnxruntime-genai-cuda") else "server-cpu"
-
-
-def _installed(distribution: str) -> bool:
-    try:
-        importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
+    return "server-cuda" if has_cuda and installed(CUDA_PACKAGE) else "server-cpu"
 
 
 def _runtime() -> Finding:
     import onnxruntime
 
-    genai = [name for name in GENAI_PACKAGES if _installed(name)]
+    genai = [name for name in GENAI_PACKAGES if installed(name)]
     if not genai:
         return Finding("runtime", False, "onnxruntime-genai is missing: install localphi again", needed=True)
     named = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in genai)
@@ -111,7 +103,7 @@ def _providers() -> Finding:
 
 
 def _openvino() -> Finding:
-    if not _installed("openvino-genai"):
+    if not installed("openvino-genai"):
         return Finding(
             "openvino", True, "not installed; reads prompts faster on CPUs: pip install 'localphi[openvino]'"
         )

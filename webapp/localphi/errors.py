@@ -173,6 +173,14 @@ class PullBusy(PullFailed):
     """args: message."""
 
 
+class PullNotFound(LocalphiError):
+    """args: id of what was to be pulled."""
+
+    @property
+    def message(self) -> str:
+        return f"{self.args[0]!r} has not been fetched since the server began."
+
+
 class ToolchainMissing(LocalphiError):
     """args: name of the library, extra that brings it."""
 

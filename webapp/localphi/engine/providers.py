@@ -6,12 +6,14 @@ WebGPU, OpenVINO), and then fails while the model loads. So both are asked, befo
 
 from __future__ import annotations
 
+import importlib.metadata
 from dataclasses import dataclass
 
 from localphi.config import PROVIDERS, ProviderName, disable_telemetry
 from localphi.errors import ProviderMissing
 
-GENAI_PACKAGES = ("onnxruntime-genai", "onnxruntime-genai-cuda", "onnxruntime-genai-directml")
+CUDA_PACKAGE = "onnxruntime-genai-cuda"
+GENAI_PACKAGES = ("onnxruntime-genai", CUDA_PACKAGE, "onnxruntime-genai-directml")
 """All install the same module, so there must be one of them at a time."""
 
 
@@ -44,6 +46,15 @@ _KNOWN: dict[ProviderName, _Provider] = {
         "It needs onnxruntime-openvino; '--backend openvino' uses OpenVINO without it.",
     ),
 }
+
+
+def installed(distribution: str) -> bool:
+    """Whether a package is installed, without importing it."""
+    try:
+        importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def available_providers() -> tuple[ProviderName, ...]:

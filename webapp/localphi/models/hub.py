@@ -1,7 +1,8 @@
 """The hub, asked through huggingface_hub: which files a repository has, and their bytes from any point on.
 
-The one door to the network, opened by `localphi models search` and `pull` only. The client brings address
-(HF_ENDPOINT), token (HF_TOKEN), offline switch (HF_HUB_OFFLINE), proxies and redirects. Its
+The one door to the network, opened by `localphi models search` and `pull`, and by a server that is asked to
+pull. The client brings address (HF_ENDPOINT), token (HF_TOKEN), offline switch (HF_HUB_OFFLINE), proxies and
+redirects. Its
 `hf_hub_download` is not used: it starts an interrupted file again from nothing, be it by HTTP or by Xet
 (2.4; huggingface/huggingface_hub#4196). So bytes come by plain HTTP ranges, and whoever reads appends them.
 """
@@ -58,13 +59,18 @@ class RemoteRepo:
 
 
 class Hub:
-    """A model hub. endpoint: its address, None for HF_ENDPOINT or the public one."""
+    """A model hub.
 
-    def __init__(self, endpoint: str | None = None) -> None:
+    endpoint: its address, None for HF_ENDPOINT or the public one. token: None for what the client finds in
+    the environment or in its own file.
+    """
+
+    def __init__(self, endpoint: str | None = None, token: str | None = None) -> None:
         disable_telemetry()
         from huggingface_hub import constants
 
         self.address = (endpoint or constants.ENDPOINT).rstrip("/")
+        self._token = token
 
     def describe(self, repo: str, revision: str | None = None) -> RemoteRepo:
         """What the repository holds at the revision, None for the newest.
@@ -74,7 +80,7 @@ class Hub:
         from huggingface_hub import HfApi
         from huggingface_hub.constants import HF_HUB_ETAG_TIMEOUT
 
-        api = HfApi(endpoint=self.address, library_name="localphi")
+        api = HfApi(endpoint=self.address, token=self._token, library_name="localphi")
         with self._errors(f"{repo} at {revision or 'its newest revision'}"):
             info = api.model_info(repo, revision=revision, files_metadata=True, timeout=HF_HUB_ETAG_TIMEOUT)
         if info.sha is None:
@@ -96,7 +102,7 @@ class Hub:
         from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
         url = hf_hub_url(repo.repo, file.name, revision=repo.commit, endpoint=self.address)
-        headers = build_hf_headers(library_name="localphi")
+        headers = build_hf_headers(token=self._token, library_name="localphi")
         headers |= {"Range": f"bytes={start}-", "Accept-Encoding": "identity"}
         asked = get_session().stream("GET", url, headers=headers, timeout=HF_HUB_DOWNLOAD_TIMEOUT)
         with self._errors(f"{file.name} of {repo.repo}"), asked as response:

@@ -10,6 +10,8 @@ from localphi.config import Settings
 from localphi.engine.client import Engines
 from localphi.logs import keep_private
 from localphi.models.adapters import AdapterStore
+from localphi.models.hub import Hub
+from localphi.models.pulls import Pulls
 from localphi.models.store import ModelStore
 from localphi.routes import engines as engine_routes
 from localphi.routes import (
@@ -20,6 +22,7 @@ from localphi.routes import (
     openai_errors,
     openapi,
     page,
+    pulls,
     responses_api,
     streams_api,
 )
@@ -55,6 +58,7 @@ def build_app(settings: Settings, version: str) -> Flask:
     app.register_blueprint(llama_cpp_api.blueprint(store, engines))
     app.register_blueprint(engine_routes.blueprint(store, engines))
     app.register_blueprint(model_files.blueprint(store))
+    app.register_blueprint(pulls.blueprint(store, Pulls(store, lambda: Hub(token=settings.hub_token))))
     app.register_blueprint(health.blueprint(store, engines, metrics))
     app.register_blueprint(openapi.blueprint(app, store, version))
     app.register_blueprint(page.blueprint(settings.page_dir))

@@ -111,6 +111,40 @@ ANSWERS: dict[str, Schema] = {
         error=_TEXT_OR_NULL,
     ),
     "Engines": _all(memory_budget_bytes=_COUNT, engines=_list(ref("Engine"))),
+    "Catalogue": _all(
+        models=_list(
+            _all(
+                id=_TEXT,
+                name=_TEXT,
+                about=_TEXT,
+                license=_TEXT,
+                context_length=_COUNT,
+                sources=_list(
+                    _all(
+                        id=_TEXT,
+                        device=_TEXT,
+                        repo=_TEXT,
+                        about_bytes=_COUNT_OR_NULL,
+                        note=_TEXT,
+                        here={"type": "boolean"},
+                        for_this_server={"type": "boolean"},
+                    )
+                ),
+            )
+        )
+    ),
+    "Pull": _all(
+        id=_TEXT,
+        model=_TEXT,
+        status={"enum": ["asking", "fetching", "done", "failed", "stopped"]},
+        done_bytes=_COUNT,
+        total_bytes=_COUNT,
+        bytes_per_s=_COUNT,
+        left_s=_SECONDS_OR_NULL,
+        note=_TEXT,
+        error=_TEXT_OR_NULL,
+    ),
+    "Pulls": _all(pulls=_list(ref("Pull"))),
     "Readiness": {  # the other two are for those who have a key, where keys are needed
         **_all(status={"const": "ready"}, model=_TEXT, worker={"enum": ["idle", "loading", "loaded"]}),
         "required": ["status"],
