@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from localphi.chat import ChatRequest, Chunk, Message, RawPrompt
+from localphi.chat import ChatRequest, Chunk, Message, RawPrompt, Sampling
 from localphi.engine.drafts import Drafts
+from localphi.engine.generator import GeneratorBackend
 from localphi.engine.paged import PagedBackend
 from localphi.engine.turn import Turn
 from localphi.models.manifest import load_manifest
+from logits_graph import with_all_logits
 from serving import DEMO
 
 
@@ -50,7 +53,7 @@ def demo() -> PagedBackend:
     return PagedBackend(DEMO, load_manifest(DEMO), threads=2, max_active=4, pool_blocks=128)
 
 
-def _answers(backend: PagedBackend, *requests: ChatRequest) -> tuple[list[list[int]], int]:
+def _answers(backend: PagedBackend | GeneratorBackend, *requests: ChatRequest) -> tuple[list[list[int]], int]:
     """Their ids, and the steps that it took."""
     for number, request in enumerate(requests):
         backend.submit(number, request)
@@ -111,3 +114,69 @@ def test_a_stop_string_among_the_guesses_ends_the_answer(
     whole = demo._intake.tokenizer.decode(_answers(demo, LONG)[0][0])
     request = replace(LONG, stop=(whole[-20:],))
     assert _answers(demo, request)[0] == _without(monkeypatch, demo, request)[0]
+
+
+# ---- the generator backend, on a graph that gives all logits, as those of the hub do
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> GeneratorBackend:
+    folder = tmp_path_factory.mktemp("whole") / "demo"
+    shutil.copytree(DEMO, folder)
+    with_all_logits(folder / "model.onnx")
+    return GeneratorBackend(folder, load_manifest(DEMO), 2, max_active=4, kv_budget_bytes=1 << 28)
+
+
+@pytest.fixture(scope="module")
+def pruned() -> GeneratorBackend:
+    return GeneratorBackend(DEMO, load_manifest(DEMO), 2, max_active=4, kv_budget_bytes=1 << 28)
+
+
+SAMPLINGS = {
+    "greedy": Sampling(),
+    "drawn": Sampling(temperature=0.7, top_p=0.9, seed=3),
+    "penalties": Sampling(presence_penalty=0.5, frequency_penalty=0.2),
+    "bias": Sampling(logit_bias=((700, 2.0), (12, -3.0))),
+}
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS.values(), ids=SAMPLINGS)
+@pytest.mark.parametrize("prompt", PROMPTS, ids=range(len(PROMPTS)))
+def test_the_generator_says_the_same_in_fewer_steps_or_as_many(
+    whole: GeneratorBackend, pruned: GeneratorBackend, prompt: Any, sampling: Sampling
+) -> None:
+    request = ChatRequest(prompt, sampling, max_tokens=120)
+    expected, slowly = _answers(pruned, request)
+    answer, steps = _answers(whole, request)
+    assert answer == expected
+    assert steps <= slowly
+    if prompt is REPEATED and sampling is SAMPLINGS["greedy"]:
+        assert steps < slowly / 3
+    again, _ = _answers(whole, request)
+    assert again == expected, "the kept cache holds what it says"
+
+
+def test_the_generators_guesses_heed_stop_strings_and_logprobs(
+    whole: GeneratorBackend, pruned: GeneratorBackend
+) -> None:
+    text = whole._intake.tokenizer.decode(_answers(whole, LONG)[0][0])
+    for request in (replace(LONG, stop=(text[-20:],)), replace(LONG, top_logprobs=3)):
+        assert _answers(whole, request)[0] == _answers(pruned, request)[0]
+
+
+def test_a_long_answer_ends_where_its_room_does(whole: GeneratorBackend, pruned: GeneratorBackend) -> None:
+    request = ChatRequest(RawPrompt((500, 501, 502, 503, 504, 505) * 333))
+    assert _answers(whole, request)[0] == _answers(pruned, request)[0]
+
+
+def test_several_answers_of_the_generator_take_turns(whole: GeneratorBackend) -> None:
+    requests = [ChatRequest(prompt, max_tokens=60) for prompt in PROMPTS]
+    alone = [_answers(whole, request)[0][0] for request in requests]
+    assert _answers(whole, *requests)[0] == alone
+
+
+def test_a_graph_that_gives_the_last_logits_only_is_not_asked_to_check_guesses(
+    pruned: GeneratorBackend,
+) -> None:
+    _, steps = _answers(pruned, LONG)
+    assert steps >= 120

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 
 from localphi.chat import AnswerLogprob, ChatRequest, Progress, TokenLogprob
 from localphi.engine.base import Event
+from localphi.engine.drafts import INDEXED_TOKENS, Drafts
 from localphi.engine.intake import Prepared, Unfinished
 from localphi.engine.kvcache import KvCache, Setup
 from localphi.engine.sampler import Logits, Sampler, log_probabilities
@@ -15,6 +17,7 @@ from localphi.engine.transcript import Transcript
 from localphi.errors import EngineFailed
 
 PREFILL_CHUNK = 256
+MOST_GUESSED = 7  # tokens in one step
 _NEVER = -1e30  # a logit: finite, for -inf divided by a temperature is no number
 
 TokenBytes = Callable[[int], bytes]
@@ -26,6 +29,9 @@ class RunningAnswer:
     The token is chosen here, so that one kind of cache serves every request. Two cases are GenAI's: where the
     most likely token is all that is wanted, because it is a little faster; and where a grammar holds the
     answer, because only GenAI knows what it allows. Penalties and bias then change the logits before.
+
+    guesses: whether the model gives the logits behind every token that it reads. Then several tokens are
+    guessed and read in one step, and those are kept that are chosen, by whatever chooses; without a grammar.
 
     resume: tokens that the answer has already, from another worker. They are read like the prompt; but a
     grammar must be led through them, each forced upon GenAI, whose random numbers so go on where they were.
@@ -42,6 +48,7 @@ class RunningAnswer:
         token_bytes: TokenBytes,
         resume: Sequence[int] = (),
         said: Sequence[int] = (),
+        guesses: bool = False,
     ) -> None:
         self.setup = setup
         self._forced = deque(resume if setup.grammar else ())
@@ -54,7 +61,9 @@ class RunningAnswer:
         self._sampler = Sampler(request.sampling, ids)
         self._top_logprobs = request.top_logprobs
         self._wants_logits = self._adjusts or request.top_logprobs is not None
-        self._plain = request.sampling.temperature == 0 and not self._wants_logits
+        self._guesses = guesses and setup.grammar is None and not request.ignore_end
+        self._drafts: Drafts | None = None
+        self._plain = request.sampling.temperature == 0 and not self._wants_logits and not self._guesses
         self._token_bytes = token_bytes
         self._cache: KvCache | None = None
         self._cached = 0
@@ -112,10 +121,15 @@ class RunningAnswer:
     def _decode(self) -> list[Event]:
         if self._forced:
             return self._finished(self._transcript.push_again([self._force(self._forced.popleft())]))
+        if self._guesses:
+            return self._finished(self._by_us_from_guesses())
         token, logits = self._by_genai() if self.setup.grammar or self._plain else self._by_us()
+        return self._finished(self._tell(token, logits))
+
+    def _tell(self, token: int, logits: Logits | None) -> list[Event]:
         self._sampler.push(token)
         self._told.append(token)
-        return self._finished(self._transcript.push(token, self._logprobs(token, logits)))
+        return self._transcript.push(token, self._logprobs(token, logits))
 
     def _finished(self, events: list[Event]) -> list[Event]:
         """These, and the last ones where the answer is over."""
@@ -128,6 +142,32 @@ class RunningAnswer:
         logits = self.cache.logits()
         self._chosen = self._sampler.choose(self._sampler.adjusted(logits))
         return self._chosen, logits
+
+    def _by_us_from_guesses(self) -> list[Event]:
+        """The next token, and those behind it for as long as the guesses were right."""
+        if self._chosen is None:
+            token, logits = self._by_us()
+            events = self._tell(token, logits)
+            self._drafts = Drafts(self.ids[-INDEXED_TOKENS:])
+            self._drafts.push([token])
+            return events
+        assert self._drafts is not None
+        before = len(self.cache.ids) + 1
+        left = self._transcript.max_tokens - self._transcript.produced
+        guessed = self._drafts.guess(min(MOST_GUESSED, left - 1, self.cache.room_for_guesses() - 1))
+        rows = self.cache.read_all([self._chosen, *guessed])
+        events, tokens = [], []
+        for logits, guess in zip_longest(rows, guessed):
+            self._chosen = self._sampler.choose(self._sampler.adjusted(logits))
+            tokens.append(self._chosen)
+            events += self._tell(self._chosen, logits)
+            if self._transcript.end is not None or self._chosen != guess:
+                break
+        kept = before + len(tokens) - 1
+        if kept < len(self.cache.ids):
+            self.cache.rewind(kept)
+        self._drafts.push(tokens)
+        return events
 
     def _by_genai(self) -> tuple[int, Logits | None]:
         """The next token; the logits only where somebody looks at them."""

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 _WORDS = 4  # tokens that must be the same
 _LEAST, _MOST = 2, 8  # tokens of a guess
 _PAUSE = 16  # tokens without a guess, after one of which nothing was right
+INDEXED_TOKENS = 8192
+"""Of a prompt's end, from which the guesses for an answer come."""
 
 
 class Drafts:

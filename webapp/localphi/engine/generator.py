@@ -19,7 +19,7 @@ from localphi.engine.adapters import LoadedAdapters
 from localphi.engine.answer import RunningAnswer
 from localphi.engine.base import Admitted, Event, Failed, Question, Reply
 from localphi.engine.intake import Intake, Prepared, Unfinished
-from localphi.engine.kvcache import KvCaches, Setup
+from localphi.engine.kvcache import KvCache, KvCaches, Setup
 from localphi.engine.providers import genai_name
 from localphi.errors import ContextLengthExceeded, EngineFailed
 from localphi.models.lora import lora_overlay
@@ -72,6 +72,7 @@ class GeneratorBackend:
         self._context_length = min(manifest.context_length, kv_tokens)
         self._switch = _rope_switch(self._intake.settings)
         self._caches = KvCaches(kv_tokens, self._context_length, self._make_generator, self._switch)
+        self._all_logits: bool | None = None
         self._active: deque[tuple[int, RunningAnswer]] = deque()
         self._waiting: deque[tuple[int, RunningAnswer]] = deque()
 
@@ -132,6 +133,7 @@ class GeneratorBackend:
             token_bytes=self._intake.tokenizer.token_bytes,
             resume=unfinished.resume,
             said=unfinished.said,
+            guesses=prepared.grammar is None and self._gives_all_logits(),
         )
         self._waiting.append((request_id, answer))
 
@@ -154,6 +156,14 @@ class GeneratorBackend:
         if grammar and self._switch is not None and prompt_tokens <= self._switch:
             end = min(end, self._switch + 1)  # its last token is chosen before the change
         return end - prompt_tokens
+
+    def _gives_all_logits(self) -> bool:
+        """Whether the graph computes logits for every token that it reads; asked of it once."""
+        if self._all_logits is None:
+            ends = [0, 0]
+            cache = KvCache(Setup(), _SHORTEST, self._make_generator)
+            self._all_logits = len(cache.read_all(ends)) == len(ends)
+        return self._all_logits
 
     def _compile(self, grammar: str) -> None:
         self._make_generator(Setup(grammar), _SHORTEST)

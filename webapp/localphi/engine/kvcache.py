@@ -101,6 +101,20 @@ class KvCache:
         logits: Logits = self._generator.get_logits().reshape(-1)  # (1, 1, V)
         return logits
 
+    def read_all(self, ids: Sequence[int]) -> npt.NDArray[np.float32]:
+        """Append tokens, and give the logits behind each: (tokens, V); fewer where the graph prunes them."""
+        self.append(ids)
+        logits = self._generator.get_output("logits")  # (1, tokens, V)
+        rows: npt.NDArray[np.float32] = logits.reshape(-1, logits.shape[-1])[-len(ids) :]
+        return rows.astype(np.float32, copy=False)
+
+    def room_for_guesses(self) -> int:
+        """Tokens that can be appended and taken back."""
+        end = self.size
+        if self._switch is not None and len(self.ids) <= self._switch:
+            end = min(end, self._switch)  # all would be computed anew there
+        return end - len(self.ids)
+
     def generate(self, logits: Logits | None = None) -> int:
         """The next token, by the setup's grammar and sampling, from `logits` where they are given."""
         self._count_generated()

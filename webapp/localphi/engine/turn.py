@@ -18,14 +18,13 @@ import onnxruntime_genai as og
 
 from localphi.chat import Sampling
 from localphi.engine.base import Event
-from localphi.engine.drafts import Drafts
+from localphi.engine.drafts import INDEXED_TOKENS, Drafts
 from localphi.engine.intake import Prepared, Unfinished
 from localphi.engine.transcript import Transcript
 from localphi.errors import EngineFailed
 
 MOST_PASSES = 8  # how often the reading of a prompt lets a shorter one pass
 AHEAD = 256  # tokens promised to an answer that may become as long as the context, each time it needs more
-_INDEXED = 8192  # tokens of the prompt's end that an answer's guesses come from
 _COLDEST = 1e-3  # GenAI reads less as 0; the most likely token has all of the probability long before
 
 
@@ -135,7 +134,7 @@ class Turn:
         if not self._draftable or self._reading or self._transcript.end is not None or most < 1:
             return
         if self._drafts is None:
-            self._drafts = Drafts(self._prepared.ids[-_INDEXED:])
+            self._drafts = Drafts(self._prepared.ids[-INDEXED_TOKENS:])
         self._drafts.push(self._said[self._indexed :])
         self._indexed = len(self._said)
         guess = self._drafts.guess(most)
