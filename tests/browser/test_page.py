@@ -68,6 +68,31 @@ def test_greedy_ids_are_those_of_the_server(open_page: Open, device: str, limit:
         assert case["text"].startswith(got["text"])
 
 
+COUNT_RUNS = """() => {
+  const wasm = globalThis.localphiOrtWasm;
+  const run = wasm._OrtRun;
+  globalThis.runs = { inPlace: 0, other: 0 };
+  wasm._OrtRun = (...given) => {
+    globalThis.runs[wasm.getValue(given[6], '*') === 0 ? 'other' : 'inPlace'] += 1;
+    return run(...given);
+  };
+}"""
+
+
+def test_on_wasm_keys_and_values_stay_where_they_are(open_page: Open) -> None:
+    """Every run writes into tensors that were there before, instead of giving out new ones."""
+    page = open_page("?device=wasm&debug=1")
+    (worker,) = (one for one in page.workers if "/assets/" in one.url)  # the others are its threads
+    worker.evaluate(COUNT_RUNS)
+    case = PARITY["cases"][0]
+    page.evaluate(
+        "([messages, limit]) => window.localphiDebug.generateIds(messages, limit)", [case["messages"], 12]
+    )
+    runs = worker.evaluate("() => globalThis.runs")
+    assert runs["inPlace"] >= 12
+    assert runs["other"] == 0
+
+
 @pytest.mark.parametrize(("device", "limit"), [("wasm", 40), ("webgpu", 12)])
 def test_a_follow_up_reads_only_what_is_new_and_says_the_same(
     open_page: Open, device: str, limit: int

@@ -28,7 +28,7 @@ interface Slot {
 }
 
 /**
- * A cache that grows with every run: what came out goes in again. For the WASM rung.
+ * A cache that grows with every run: what came out goes in again. For WASM, where it cannot stay inside.
  * Tensors have the shape (1, H, S, D).
  */
 export class GrowingKv implements KvCache {
@@ -171,8 +171,15 @@ export function perLayer(layers: number, patterns: readonly string[]): readonly 
   ).flat();
 }
 
-function slotsOf({ layers, names }: DecoderConfig): readonly Slot[] {
-  const presents = perLayer(layers, [names.presentKey, names.presentValue]);
-  const pasts = perLayer(layers, [names.pastKey, names.pastValue]);
-  return pasts.map((past, i) => ({ past, present: presents[i]! }));
+export function pastNames({ layers, names }: DecoderConfig): readonly string[] {
+  return perLayer(layers, [names.pastKey, names.pastValue]);
+}
+
+export function presentNames({ layers, names }: DecoderConfig): readonly string[] {
+  return perLayer(layers, [names.presentKey, names.presentValue]);
+}
+
+function slotsOf(config: DecoderConfig): readonly Slot[] {
+  const presents = presentNames(config);
+  return pastNames(config).map((past, i) => ({ past, present: presents[i]! }));
 }

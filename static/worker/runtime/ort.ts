@@ -7,6 +7,9 @@
  */
 import type * as Ort from 'onnxruntime-web';
 
+import { asOrtWasm } from './ort-heap';
+import type { OrtWasm } from './ort-heap';
+
 export type { InferenceSession, Tensor } from 'onnxruntime-web';
 
 export type OrtModule = typeof Ort;
@@ -36,12 +39,22 @@ export function hasJspi(): boolean {
   return 'Suspending' in WebAssembly;
 }
 
+/** ONNX Runtime's WebAssembly, once it is loaded; null where it is not what we know. */
+export function ortWasm(): OrtWasm | null {
+  return asOrtWasm((globalThis as { localphiOrtWasm?: unknown }).localphiOrtWasm);
+}
+
 async function importOrt(): Promise<OrtModule> {
   // JSPI: a smaller download, cheaper calls, and weights read from a Blob piece by piece.
   const build = hasJspi() ? 'ort.jspi.min.mjs' : 'ort.webgpu.min.mjs';
   const url = new URL(FOLDER + build, self.location.href).href;
   const ort = (await import(/* @vite-ignore */ url)) as OrtModule;
-  ort.env.wasm.wasmPaths = new URL(FOLDER, self.location.href).href;
+  const path = (name: string) => new URL(FOLDER + name, self.location.href).href;
+  const wasm = hasJspi() ? 'jspi' : 'asyncify';
+  ort.env.wasm.wasmPaths = {
+    mjs: path(`module.${wasm}.mjs`), // ours: keeps what ONNX Runtime makes of its WebAssembly, see ortWasm
+    wasm: path(`ort-wasm-simd-threaded.${wasm}.wasm`),
+  };
   ort.env.wasm.numThreads = threadCount();
   ort.env.logLevel = 'error';
   return ort;

@@ -3,11 +3,12 @@ import { LocalphiError, messageOf } from '../../shared/errors';
 import type { DecoderConfig } from '../../shared/manifest';
 import { FileBytes } from './file-bytes';
 import { GpuLogits, HeadFinder } from './gpu-logits';
-import { FixedGpuKv, GrowingKv, fixedBufferBytes, perLayer } from './kv';
+import { HeapDecoder } from './heap-decoder';
+import { FixedGpuKv, GrowingKv, fixedBufferBytes, pastNames, presentNames } from './kv';
 import type { KvCache } from './kv';
 import { logitsInMemory } from './logits';
 import type { Head, Logits } from './logits';
-import { hasJspi, loadOrt } from './ort';
+import { hasJspi, loadOrt, ortWasm } from './ort';
 import type { InferenceSession, OrtModule, Tensor } from './ort';
 
 /** What the decode loop needs of a model; one call at a time. */
@@ -48,7 +49,10 @@ export async function openWasmSession(source: SessionSource): Promise<DecoderSes
   const ort = await loadOrt();
   const weights = readWeights(source);
   const session = await createSession(ort, source, weights, { executionProviders: ['wasm'] });
-  return new OrtDecoder(ort, session, new GrowingKv(ort, source.config), source.config);
+  return (
+    (await HeapDecoder.over(session, ortWasm(), source)) ??
+    new OrtDecoder(ort, session, new GrowingKv(ort, source.config), source.config)
+  );
 }
 
 /** The model on a GPU, with the full limits of its adapter. The device lives and dies with it. */
@@ -329,12 +333,4 @@ class OrtDecoder implements DecoderSession {
       fail(`the GPU device was lost: ${message}`);
     });
   }
-}
-
-function pastNames({ layers, names }: DecoderConfig): readonly string[] {
-  return perLayer(layers, [names.pastKey, names.pastValue]);
-}
-
-function presentNames({ layers, names }: DecoderConfig): readonly string[] {
-  return perLayer(layers, [names.presentKey, names.presentValue]);
 }
