@@ -117,6 +117,9 @@ export interface AnswerIds {
   readonly ids: readonly number[];
 }
 
+/** Whether tools are called: as the model likes, at least one, none, or the one named. */
+export type ToolChoice = 'auto' | 'required' | 'none' | { readonly name: string };
+
 /** What can be asked of an answer; what is left out is the model's own, or off. */
 export interface ChatOptions {
   readonly maxTokens?: number;
