@@ -62,9 +62,9 @@ export class Guide {
     if (id === opening) return expressions.step(state, OPENING);
     if (id === closing) return expressions.step(state, CLOSING);
     if (ends.has(id)) return expressions.step(state, END);
-    let at = state;
-    for (const byte of this.#bytesOf(id) ?? []) at = expressions.step(at, byte);
-    return at === state ? expressions.never : at;
+    const bytes = this.#bytesOf(id);
+    if (!bytes) return expressions.never;
+    return bytes.reduce((at, byte) => expressions.step(at, byte), state);
   }
 
   allowed(state: Expression): Allowed {
@@ -121,7 +121,9 @@ export class Guide {
       const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(
         Uint8Array.from(bytes),
       );
-      return this.#encode(text);
+      const ids = this.#encode(text);
+      const length = ids.reduce((sum, id) => sum + (this.#bytesOf(id)?.length ?? 0), 0);
+      return length === bytes.length ? ids : []; // some tokenizers put a space before
     } catch {
       return []; // within a character: no text to encode
     }
@@ -204,9 +206,19 @@ export class GuidedAnswer {
     return this.#guide.allowed(this.#state);
   }
 
-  /** Ids that come next in any case; often none. */
-  get forced(): readonly number[] {
-    return this.#guide.forced(this.#state, this.#last);
+  /**
+   * Goes past the ids, at most so many, that come next in any case; often none. One after the other, as each
+   * may change how the rest is encoded.
+   */
+  forced(most: number): readonly number[] {
+    const ids: number[] = [];
+    while (ids.length < most) {
+      const [id] = this.#guide.forced(this.#state, this.#last);
+      if (id === undefined) break;
+      ids.push(id);
+      this.push(id);
+    }
+    return ids;
   }
 
   /** Tells the next id, which must be allowed; an end token changes nothing. */
