@@ -114,7 +114,7 @@ function message(given: unknown, where: string, calls: readonly ToolCall[]): Mes
   if (typeof content !== 'string' && !isEmpty) {
     throw new TypeError(`${where}.content: must be text, but is ${show(content)}`);
   }
-  const parsed = { role: known, content: isEmpty ? '' : (content as string) };
+  const parsed = { role: known, content: typeof content === 'string' ? content : '' };
   if (known === 'tool') {
     return { ...parsed, toolCallId: parseToolCallId(callId, `${where}.tool_call_id`, calls) };
   }

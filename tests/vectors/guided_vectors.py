@@ -5,7 +5,6 @@ Each case has a body of the API, the ids of the prompt and of the answer, and wh
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from localphi.chat import CallArguments, CallStarted, Chunk, Finished
@@ -72,11 +71,12 @@ _TOOLS = [
     _tool("send_mail", "Send an e-mail.", _MAIL),
     _tool("now", "The time of day.", {"type": "object", "properties": {}}),
 ]
+_CALLS = {"a": ("now", "{}"), "b": ("get_forecast", '{"city": "Bern"}')}
 _CALLED = {
     "role": "assistant",
     "tool_calls": [
-        {"id": "a", "type": "function", "function": {"name": "now", "arguments": "{}"}},
-        {"id": "b", "type": "function", "function": {"name": "get_forecast", "arguments": '{"city": "Bern"}'}},
+        {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+        for call_id, (name, arguments) in _CALLS.items()
     ],
 }
 _RESULTS = [
@@ -154,7 +154,3 @@ def _answer(backend: Any, name: str, body: dict[str, Any]) -> dict[str, Any]:
                 case _:
                     raise AssertionError(event)
     return {"name": name, "body": body, "prompt_tokens": admitted.prompt_tokens, **answer}
-
-
-if __name__ == "__main__":
-    print(json.dumps(guided_vectors(), ensure_ascii=False, indent=1))

@@ -311,8 +311,15 @@ export class Expressions {
         const least = Math.min(of.least, this.#clampTo);
         return this.repeat(this.clamped(of.item), least, most);
       }
-      default:
+      case 'never':
+      case 'empty':
+      case 'set':
+      case 'all':
+      case 'not':
+      case 'number':
         return of; // what is under `all` and `not` counts to the end
+      default:
+        return of satisfies never;
     }
   }
 }

@@ -83,7 +83,7 @@ export class SchemaDocument {
     for (const part of ref.split('/').slice(1)) {
       const key = unquoted(part).replaceAll('~1', '/').replaceAll('~0', '~');
       // zod points to where it wrote something first, as into an anyOf
-      const within = Array.isArray(target) ? { ...(target as unknown[]) } : target;
+      const within: unknown = Array.isArray(target) ? Object.assign({}, target) : target;
       if (!isObject(within) || !Object.hasOwn(within, key)) {
         return this.#refuse(`${quote(ref)} points to nothing`);
       }
@@ -199,7 +199,11 @@ export class SchemaDocument {
 export function typesOf(schema: Schema): readonly string[] {
   const named = schema['type'];
   if (Array.isArray(named) && named.length > 0) return named.map(String);
-  if (named !== undefined && named !== null) return [String(named)];
+  if (named === undefined || named === null) return typesOfWords(schema);
+  return [typeof named === 'string' ? named : asciiJson(named)];
+}
+
+function typesOfWords(schema: Schema): readonly string[] {
   return [...TYPES]
     .filter(([kind, words]) => kind !== 'integer' && words.some((word) => word in schema))
     .map(([kind]) => kind);

@@ -205,7 +205,7 @@ export class SchemaGrammar {
       }
       return this.#constants(this.#options(schema, word), schema);
     }
-    const { [word]: _, ...others } = schema;
+    const others = Object.fromEntries(Object.entries(schema).filter(([name]) => name !== word));
     const alone = !Object.keys(others).some((name) => schemas.CONSTRAINTS.has(name));
     if (word === '$ref') {
       if (alone) return this.#ref(schema['$ref'], depth);

@@ -1,15 +1,11 @@
-import { readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 
 import { parseRequest } from '../../../client/request';
 import type { ChatCompletionParams } from '../../../client/api';
-import { parseManifest } from '../../../shared/manifest';
 import { render } from '../../../shared/prompt';
 import { isAllowed } from '../../../worker/grammar/guide';
-import { Guides } from '../../../worker/runtime/guides';
-import { Tokenizer } from '../../../worker/runtime/tokenizer';
 import { readVectors } from '../vectors';
+import { endIds, guidesFor, manifest, tokenizer } from './demo';
 
 interface Case {
   readonly name: string;
@@ -21,17 +17,8 @@ interface Case {
   readonly finish_reason: string;
 }
 
-const { cases } = readVectors<{ readonly cases: readonly Case[] }>('guided.json');
-const folder = new URL(
-  '../../../../webapp/localphi/models/bundled/localphi-demo/',
-  import.meta.url,
-);
-const read = (name: string): unknown =>
-  JSON.parse(readFileSync(fileURLToPath(new URL(name, folder)), 'utf8'));
-const manifest = parseManifest(read('localphi.json'));
-const tokenizer = new Tokenizer(read('tokenizer.json'), read('tokenizer_config.json'));
-const ends = new Set(manifest.promptFormat.end.map((token) => tokenizer.idOf(token)));
-const guides = new Guides(tokenizer, manifest.promptFormat, ends);
+const { cases } = readVectors('guided.json') as { readonly cases: readonly Case[] };
+const guides = guidesFor();
 
 describe.each(cases)('$name', (wanted) => {
   const { messages, options } = parseRequest(wanted.body, 'localphi-demo');
@@ -74,7 +61,7 @@ describe.each(cases)('$name', (wanted) => {
       take(id);
     }
     if (!reader.over) {
-      expect([...ends].some((id) => isAllowed(guide!.allowed, id))).toBe(
+      expect([...endIds].some((id) => isAllowed(guide!.allowed, id))).toBe(
         wanted.finish_reason !== 'length',
       );
     }

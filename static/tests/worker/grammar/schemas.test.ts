@@ -23,7 +23,7 @@ interface Case {
   readonly walks?: readonly { readonly text: string; readonly next: readonly number[] }[];
 }
 
-const vectors = readVectors<Vectors>('schemas.json');
+const vectors = readVectors('schemas.json') as Vectors;
 const END = 256;
 
 function grammarOf(schema: unknown, whole: boolean, expressions = new Expressions(8)): Expression {
