@@ -9,7 +9,8 @@ import type { ToolChoice } from '../../shared/protocol';
 import { ANY_CHARACTER, plainCharacters } from './characters';
 import { CLOSING, END, OPENING } from './expression';
 import type { Expression, Expressions } from './expression';
-import { SchemaGrammar, SchemaMaker } from './schema-grammar';
+import { SchemaGrammar } from './schema-grammar';
+import { SchemaMaker } from './schema-maker';
 
 const MAX_CALLS = 8;
 /** How a list of calls begins, and no guided text of a model without call tokens. */

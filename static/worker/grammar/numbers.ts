@@ -42,11 +42,10 @@ export class NumberRule {
   readonly #negative: Span;
   readonly #positive: Span;
 
-  /** Throws RangeError for a step that is not above 0. */
+  /** multipleOf must be above 0. */
   constructor(bounds: NumberBounds) {
     this.name = JSON.stringify(bounds);
     const step = decimalOf(bounds.multipleOf ?? 1);
-    if (step.units <= 0n) throw new RangeError("'multipleOf' must be above 0");
     this.#digits = bounds.integer ? 0 : step.scale;
     this.#scale = step.scale;
     this.#step = lcm(step.units, 10n ** BigInt(this.#scale - this.#digits));

@@ -141,13 +141,14 @@ export class SchemaDocument {
   /** One schema that says what all of them say. */
   joined(schemas: readonly unknown[]): Schema {
     const parts = schemas.flatMap((schema) => this.#parts(schema));
-    const joined: Record<string, unknown> = {};
+    const said = new Map<string, unknown>();
     for (const part of parts) {
       for (const [word, value] of Object.entries(part)) {
-        const said = word in joined && CONSTRAINTS.has(word);
-        joined[word] = said ? this.#both(word, joined[word], value) : value;
+        const twice = said.has(word) && CONSTRAINTS.has(word);
+        said.set(word, twice ? this.#both(word, said.get(word), value) : value);
       }
     }
+    const joined: Schema = Object.fromEntries(said);
     const names = namesOf(joined);
     const excludes = ({ additionalProperties: others = true }: Schema) =>
       !(others === true || (isObject(others) && Object.keys(others).length === 0));

@@ -7,14 +7,9 @@
  */
 import { LocalphiError } from '../../shared/errors';
 import { quote } from '../../shared/json-text';
-import { ANY_CHARACTER, complement, normal, plainCharacters, quotedCharacters } from './characters';
-import type { CharacterMaker } from './characters';
 import { TooComplex } from './expression';
-import type { Expression, Expressions } from './expression';
-import { FORMATS } from './formats';
-import { lookingAhead } from './lookahead';
-import { NumberRule } from './numbers';
-import { PatternError, expressionOf, found, parsePattern } from './patterns';
+import type { Expression } from './expression';
+import { PatternError } from './patterns';
 import * as schemas from './schema-document';
 import {
   SchemaDocument,
@@ -25,67 +20,23 @@ import {
   typesOf,
 } from './schema-document';
 import type { Schema } from './schema-document';
+import { SchemaLeaves, said } from './schema-leaves';
+import { TooLarge } from './schema-maker';
+import type { SchemaMaker } from './schema-maker';
 
 const MAX_SCHEMA_BYTES = 64 * 1024;
-const MAX_RULES = 8192;
 /** Schemas that are joined with what refers to them are read once for each. */
 const MAX_VALUES = 10_000;
-const MAX_STRING = 4096;
 const [MAX_ITEMS, DEFAULT_ITEMS] = [256, 32];
 const [MAP_ITEMS, MAP_KEY_CHARS] = [16, 64];
 const [ANY_DEPTH, ANY_ITEMS, ANY_STRING] = [3, 8, 256];
-const [MAX_NUMBER, DECIMAL] = [10 ** 12, 1e-6];
-const FORMAT_CHARS = 256;
-
-class TooLarge extends Error {}
-
-/** What the schemas of one grammar share: their number counts together. */
-export class SchemaMaker {
-  readonly expressions: Expressions;
-  readonly quoted: CharacterMaker;
-  readonly #character: Expression;
-  readonly #rules = new Set<Expression>();
-
-  constructor(expressions: Expressions) {
-    this.expressions = expressions;
-    this.quoted = quotedCharacters(expressions);
-    const plain = complement(
-      normal([...[0x22, 0x5c, 0x7f].map((c) => [c, c] as const), [0, 0x1f]]),
-    );
-    this.#character = expressions.any(
-      plainCharacters(expressions)(plain),
-      expressions.sequence(
-        expressions.text('\\'),
-        expressions.set(Array.from('"\\bfnrt/', (c) => c.charCodeAt(0))),
-      ),
-    );
-  }
-
-  /** The same expression; throws TooLarge when there are too many. */
-  rule(expression: Expression): Expression {
-    this.#rules.add(expression);
-    if (this.#rules.size > MAX_RULES) throw new TooLarge();
-    return expression;
-  }
-
-  text(text: string): Expression {
-    return this.expressions.text(text);
-  }
-
-  /** A JSON string of `least` to `most` characters, quotes included. */
-  string(least: number, most: number): Expression {
-    const { expressions } = this;
-    const quoteMark = this.text('"');
-    const inner = expressions.repeat(this.#character, least, most);
-    return this.rule(expressions.sequence(quoteMark, inner, quoteMark));
-  }
-}
 
 /** Makes the expression of one schema. param: the field that every error thrown here names. */
 export class SchemaGrammar {
   readonly #maker: SchemaMaker;
   readonly #param: string;
   readonly #document: SchemaDocument;
+  readonly #leaves: SchemaLeaves;
   readonly #openRefs: string[] = [];
   readonly #refs = new Map<string, Expression>();
   #values = 0;
@@ -103,7 +54,9 @@ export class SchemaGrammar {
     } catch {
       this.#refuse('it is not JSON');
     }
-    this.#document = new SchemaDocument(root, (why) => this.#refuse(why));
+    const refuse = (why: string): never => this.#refuse(why);
+    this.#document = new SchemaDocument(root, refuse);
+    this.#leaves = new SchemaLeaves(maker, refuse);
   }
 
   /** JSON that fits the schema. Throws a `request` error. */
@@ -180,7 +133,7 @@ export class SchemaGrammar {
   #anything(depth: number): Expression {
     const scalars = [
       this.#maker.string(0, ANY_STRING),
-      this.#number({}),
+      this.#leaves.number({}),
       ...['true', 'false', 'null'].map((word) => this.#text(word)),
     ];
     if (depth === 0) return this.#alternatives(scalars);
@@ -285,11 +238,11 @@ export class SchemaGrammar {
       case 'array':
         return this.#array(schema, depth);
       case 'string':
-        return this.#string(schema);
+        return this.#leaves.string(schema);
       case 'integer':
-        return this.#integer(schema);
+        return this.#leaves.integer(schema);
       case 'number':
-        return this.#number(schema);
+        return this.#leaves.number(schema);
       case 'boolean':
         return this.#alternatives([this.#text('true'), this.#text('false')]);
       case 'null':
@@ -297,70 +250,6 @@ export class SchemaGrammar {
       default:
         return this.#refuse(`${quote(kind)} is not a type`);
     }
-  }
-
-  #string(schema: Schema): Expression {
-    const least = this.#count(schema, 'minLength', 0, MAX_STRING);
-    let most = this.#most(schema, 'maxLength', MAX_STRING, MAX_STRING);
-    const { pattern } = schema;
-    const format = typeof schema['format'] === 'string' ? FORMATS[schema['format']] : undefined;
-    if ((pattern === undefined || pattern === null) && format === undefined) {
-      if (least > most) this.#refuse(`no string has ${least} to ${most} characters`);
-      return this.#maker.string(least, most);
-    }
-    const { expressions, quoted } = this.#maker;
-    const parts: Expression[] = [];
-    if (pattern !== undefined && pattern !== null) {
-      if (typeof pattern !== 'string') return this.#refuse("'pattern' must be a text");
-      const ahead = lookingAhead(expressions, pattern, least, most);
-      if (ahead) return this.#fitting(ahead); // it comes with a format that says the same
-      parts.push(found(parsePattern(pattern), expressions, quoted));
-    }
-    if (format !== undefined) {
-      most = Math.min(most, FORMAT_CHARS);
-      parts.push(expressionOf(parsePattern(format), expressions, quoted));
-    }
-    const within = expressions.repeat(quoted(ANY_CHARACTER), least, most);
-    const inner = this.#fitting(expressions.all(...parts, within));
-    return this.#maker.rule(expressions.sequence(this.#text('"'), inner, this.#text('"')));
-  }
-
-  #integer(schema: Schema): Expression {
-    const limit = Number.MAX_SAFE_INTEGER; // what every JSON parser reads exactly
-    const bounds = { minimum: -limit, maximum: limit, ...this.#range(schema, limit) };
-    return this.#numberOf({ integer: true, ...bounds });
-  }
-
-  /** Only a step bounds the digits after the point. */
-  #number(schema: Schema): Expression {
-    const bounds = { minimum: -MAX_NUMBER, maximum: MAX_NUMBER, multipleOf: DECIMAL };
-    return this.#numberOf({ integer: false, ...bounds, ...this.#range(schema, 10 ** 15) });
-  }
-
-  #numberOf(bounds: ConstructorParameters<typeof NumberRule>[0]): Expression {
-    const rule = numberRule(bounds, (why) => this.#refuse(why));
-    return this.#maker.rule(this.#fitting(this.#maker.expressions.number(rule)));
-  }
-
-  #fitting(expression: Expression): Expression {
-    if (expression === this.#maker.expressions.never) this.#refuse('nothing fits a part of it');
-    return expression;
-  }
-
-  /** What bounds the number; bounds at the limit or beyond, as zod writes for every integer, do not. */
-  #range(schema: Schema, limit: number): Readonly<Record<string, number>> {
-    const given: Record<string, number> = {};
-    for (const word of schemas.NUMBER) {
-      const value = schema[word];
-      if (value === undefined || value === null) continue;
-      if (typeof value !== 'number') return this.#refuse(`'${word}' must be a number`);
-      const beyondLow = schemas.LOWER.includes(word) && value <= -limit;
-      const beyondHigh = schemas.UPPER.includes(word) && value >= limit;
-      if (beyondLow || beyondHigh) continue;
-      if (Math.abs(value) > limit) this.#refuse(`'${word}' is beyond ${limit}`);
-      given[word] = value;
-    }
-    return given;
   }
 
   #array(schema: Schema, depth: number): Expression {
@@ -373,10 +262,10 @@ export class SchemaGrammar {
       rest = said(schema, 'additionalItems', true);
     }
     if (!Array.isArray(firsts)) return this.#refuse("'prefixItems' must be a list of schemas");
-    const least = this.#count(schema, 'minItems', 0, MAX_ITEMS);
+    const least = this.#leaves.count(schema, 'minItems', 0, MAX_ITEMS);
     if (firsts.length > 0 && rest === true && least <= firsts.length) rest = false;
     const usual = Math.max(least, firsts.length, DEFAULT_ITEMS);
-    const most = this.#most(schema, 'maxItems', usual, MAX_ITEMS);
+    const most = this.#leaves.most(schema, 'maxItems', usual, MAX_ITEMS);
     const first = firsts.map((item: unknown) => this.#value(item, depth + 1));
     const others = rest === false || most <= firsts.length ? null : this.#value(rest, depth + 1);
     return this.#listOf(first, others, least, most);
@@ -422,8 +311,8 @@ export class SchemaGrammar {
       Object.entries(given).filter(([name, value]) => required.has(name) || !isNothing(value)),
     );
     for (const name of required) if (!properties.has(name)) properties.set(name, others);
-    const least = this.#count(schema, 'minProperties', 0, MAX_ITEMS);
-    const most = this.#most(schema, 'maxProperties', MAP_ITEMS, MAX_ITEMS);
+    const least = this.#leaves.count(schema, 'minProperties', 0, MAX_ITEMS);
+    const most = this.#leaves.most(schema, 'maxProperties', MAP_ITEMS, MAX_ITEMS);
     if (properties.size === 0) return this.#map(schema, least, most, depth);
     this.#checkNames(schema, [...properties.keys()]);
     if (least > required.size || ('maxProperties' in schema && most < properties.size)) {
@@ -506,7 +395,7 @@ export class SchemaGrammar {
       (word) => word === 'type' || schemas.STRING.some((w) => w === word),
     );
     if (ofTexts && said(names, 'type', 'string') === 'string') {
-      return this.#string({ minLength: 1, maxLength: MAP_KEY_CHARS, ...names });
+      return this.#leaves.string({ minLength: 1, maxLength: MAP_KEY_CHARS, ...names });
     }
     return this.#refuse("'propertyNames' must be the schema of a text");
   }
@@ -532,39 +421,6 @@ export class SchemaGrammar {
   #text(text: string): Expression {
     return this.#maker.text(text);
   }
-
-  #count(schema: Schema, word: string, otherwise: number, limit: number): number {
-    const value = said(schema, word, otherwise);
-    if (!Number.isInteger(value) || (value as number) < 0 || (value as number) > limit) {
-      this.#refuse(`'${word}' must be a whole number from 0 to ${limit}`);
-    }
-    return value as number;
-  }
-
-  /** An upper bound; one above our own limit is narrowed to it. */
-  #most(schema: Schema, word: string, otherwise: number, limit: number): number {
-    const value = said(schema, word, otherwise);
-    if (!Number.isInteger(value) || (value as number) < 0) {
-      this.#refuse(`'${word}' must be a whole number`);
-    }
-    return Math.min(value as number, limit);
-  }
-}
-
-function numberRule(
-  bounds: ConstructorParameters<typeof NumberRule>[0],
-  refuse: (why: string) => never,
-): NumberRule {
-  try {
-    return new NumberRule(bounds);
-  } catch (error) {
-    if (error instanceof RangeError) refuse(error.message);
-    throw error;
-  }
-}
-
-function said(schema: Schema, word: string, otherwise: unknown): unknown {
-  return word in schema ? schema[word] : otherwise;
 }
 
 /** As Python sees it: nothing, zero and what is empty are not. */

@@ -2,7 +2,8 @@ import { describe, expect, test } from 'vitest';
 
 import { Expressions } from '../../../worker/grammar/expression';
 import type { Expression } from '../../../worker/grammar/expression';
-import { SchemaGrammar, SchemaMaker } from '../../../worker/grammar/schema-grammar';
+import { SchemaGrammar } from '../../../worker/grammar/schema-grammar';
+import { SchemaMaker } from '../../../worker/grammar/schema-maker';
 import { readVectors } from '../vectors';
 
 interface Vectors {
