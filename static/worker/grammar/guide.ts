@@ -24,6 +24,8 @@ export type Encode = (text: string) => readonly number[];
 
 /** Tokens from the end of a forced text that may turn out otherwise. */
 const LOOKBACK = 4;
+/** States whose tokens are remembered; each takes 25 kB for 200,000 tokens. */
+const MOST_KEPT = 400;
 
 export function isAllowed({ bits }: Allowed, id: number): boolean {
   return ((bits[id >>> 5] ?? 0) >>> (id & 31)) & 1 ? true : false;
@@ -73,6 +75,8 @@ export class Guide {
     if (!allowed) {
       allowed = this.#walk(clamped);
       this.#allowed.set(clamped, allowed);
+      const [oldest] = this.#allowed.keys();
+      if (this.#allowed.size > MOST_KEPT && oldest) this.#allowed.delete(oldest);
     }
     return allowed;
   }

@@ -10,8 +10,8 @@ import { MarkedReader, TextReader, UnmarkedReader } from './calls';
 import type { AnswerReader } from './calls';
 import type { Tokenizer } from './tokenizer';
 
-/** Beyond so many expressions a grammar begins anew; each takes some 100 bytes. */
-const MOST_EXPRESSIONS = 500_000;
+/** Beyond so many expressions a grammar begins anew; each takes up to 2 kB. */
+const MOST_EXPRESSIONS = 50_000;
 
 /** How an answer is made: held to what, and read how. */
 export interface Guided {

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 
 import { Guides } from '../../../worker/runtime/guides';
 import { generate } from '../../../worker/runtime/generate';
+import type { Answer } from '../../../worker/runtime/generate';
 import { logitsInMemory } from '../../../worker/runtime/logits';
 import type { Logits } from '../../../worker/runtime/logits';
 import { NO_RULES, Sampler } from '../../../worker/runtime/sampler';
@@ -120,6 +121,31 @@ test.each(Array.from('90a[{\\, .-e'))('a model that loves %s comes to an end', a
   const answer = await answerOf(guidesFor(), { ...NOTHING, answerFormat }, 5, loved);
   expect(answer.reason).toBe('stop');
   JSON.parse(answer.text);
+});
+
+test('another device goes on within the grammar where one fails', async () => {
+  const schema = { type: 'array', items: { enum: ['red', 'green'] }, minItems: 9, maxItems: 9 };
+  const answerFormat = { schema: JSON.stringify(schema) };
+  let text = '';
+  const answer: Answer = {
+    ...{ promptIds: [5], ids: [], maxTokens: 500, endIds, stops: new StopStrings([]) },
+    sampler: new Sampler({ temperature: 1, topP: 1, topK: 0, ...NO_RULES }, 1),
+    ...guidesFor().begin({ ...NOTHING, answerFormat }),
+  };
+  const listener = {
+    ...{ onReading: () => {}, onToken: () => {}, onCall: () => {} },
+    onText: (piece: string) => (text += piece),
+  };
+  const run = (session: DecoderSession) =>
+    generate(session, answer, listener, { signal: new AbortController().signal });
+  for (let failures = 0; failures < 5; failures++) {
+    const broken = new Whims(failures, '');
+    const read = broken.read.bind(broken);
+    broken.read = (ids) => (broken.reads < 3 ? read(ids) : Promise.reject(new Error('lost')));
+    await expect(run(broken)).rejects.toThrow('lost');
+  }
+  expect(await run(new Whims(9, ''))).toBe('stop');
+  expect(JSON.parse(text)).toHaveLength(9);
 });
 
 test('what there is no choice about is read at once', async () => {
