@@ -22,6 +22,7 @@ _WEATHER = {
     },
     "required": ["city"],
 }
+_CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 _MAIL = {
     "type": "object",
     "properties": {
@@ -70,6 +71,7 @@ _TOOLS = [
     _tool("get_forecast", "Weather forecast for a city.", _WEATHER),
     _tool("send_mail", "Send an e-mail.", _MAIL),
     _tool("now", "The time of day.", {"type": "object", "properties": {}}),
+    _tool("weather", "Weather.", _CITY),
 ]
 _CALLS = {"a": ("now", "{}"), "b": ("get_forecast", '{"city": "Bern"}')}
 _CALLED = {
@@ -94,25 +96,26 @@ def _format(schema: Any) -> dict[str, Any]:
 
 
 BODIES: dict[str, dict[str, Any]] = {
-    "a tool where it fits": _ask("What will the weather be in Oslo for 3 days?", tools=_TOOLS),
-    "no tool where none fits": _ask("What is a KV cache?", tools=_TOOLS),
-    "two calls": _ask("What time is it, and what is the weather in Lima and in Rome?", tools=_TOOLS),
-    "required": _ask("hello", tools=_TOOLS, tool_choice="required"),
+    "a tool where it fits": _ask("What will the weather be in Oslo for 3 days?", tools=_TOOLS[:3]),
+    "no tool where none fits": _ask("What is a KV cache?", tools=_TOOLS[:3]),
+    "two calls": _ask("What time is it, and what is the weather in Lima and in Rome?", tools=_TOOLS[:3]),
+    "required": _ask("hello", tools=_TOOLS[:3], tool_choice="required"),
     "one call at a time": _ask(
         "What is the weather in Lima and in Rome?",
-        tools=_TOOLS,
+        tools=_TOOLS[:3],
         tool_choice="required",
         parallel_tool_calls=False,
     ),
     "a named tool": _ask(
         "Tell ann@example.org that I am late, it is urgent",
-        tools=_TOOLS,
+        tools=_TOOLS[:3],
         tool_choice={"type": "function", "function": {"name": "send_mail"}},
     ),
-    "none": _ask("What will the weather be in Oslo?", tools=_TOOLS, tool_choice="none"),
+    "a small tool": _ask("What is the weather in Rome?", tools=_TOOLS[3:], tool_choice="required"),
+    "none": _ask("What will the weather be in Oslo?", tools=_TOOLS[:3], tool_choice="none"),
     "results of tools": {
         "messages": [{"role": "user", "content": "Time, and weather in Bern?"}, _CALLED, *_RESULTS],
-        "tools": _TOOLS,
+        "tools": _TOOLS[:3],
     },
     "any object": _ask("Give me the city Oslo as JSON.", response_format={"type": "json_object"}),
     "a schema": _ask("Ann Lee is 41 and likes jazz and tea.", response_format=_format(_PERSON)),
@@ -120,7 +123,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "a value that is no object": _ask(
         "Pick a colour.", response_format=_format({"type": "array", "items": {"enum": ["red", "green"]}})
     ),
-    "a schema or a tool": _ask("Weather in Oslo?", tools=_TOOLS, response_format=_format(_PERSON)),
+    "a schema or a tool": _ask("Weather in Oslo?", tools=_TOOLS[:3], response_format=_format(_PERSON)),
 }
 MAX_TOKENS = 160
 

@@ -41,7 +41,7 @@ _PATTERNS = (
     *("^(?:ab|a)*?$", r"^\p{Lu}{1,2}$", "^a(\nb)?$", "^[]$", "a^b", r"a\b", r"(a)\1", "^a{,3}$", "^{$", "*"),
     *(r"^\x41\u0042\.$", "^[a&&b]$", r"^\cA$", "^]$", "a{3,2}", "[z-a]", "a|", "^[a-]$", r"^[\w.-]+@[^\W_]$"),
 )
-_RANGES: tuple[dict[str, float], ...] = (
+_RANGES: tuple[dict[str, Any], ...] = (
     *({"minimum": 1.5, "maximum": 2.25}, {"exclusiveMinimum": -2, "exclusiveMaximum": 3}),
     *({"minimum": -3, "maximum": -1}, {"minimum": 0, "maximum": 0}, {"maximum": 7.125}, {"multipleOf": 3}),
     *(
