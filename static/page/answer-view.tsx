@@ -5,6 +5,7 @@ import { CopyButton } from './copy-button';
 import { ErrorBox } from './error-box';
 import { Markdown } from './markdown/view';
 import { strings } from './strings';
+import { ToolCards } from './tools/tool-cards';
 
 interface Props {
   readonly entry: Entry;
@@ -28,6 +29,7 @@ export function AnswerView({ entry, conversation, last }: Props) {
       data-testid="message-assistant"
       data-status={status.state}
     >
+      <ToolCards runs={entry.runs.value} />
       <div class="text" data-testid="answer-text">
         <Markdown text={text} growing={growing} />
       </div>

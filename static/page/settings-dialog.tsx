@@ -5,6 +5,7 @@ import type { ServerKey } from './server-key';
 import { DEFAULTS, RANGES, parseNumber, parseStops, showStops } from './settings';
 import type { ChatSettings, NumberField, Settings } from './settings';
 import { strings } from './strings';
+import { toolWords } from './tools/words';
 
 interface Props {
   readonly settings: Settings;
@@ -52,6 +53,20 @@ export function SettingsDialog({ settings, serverKey, onClose }: Props) {
             change({ stop });
           }}
         />
+        <label class="field">
+          <span>
+            <input
+              type="checkbox"
+              data-testid="offer-tools"
+              defaultChecked={value.tools}
+              onChange={(event) => {
+                change({ tools: event.currentTarget.checked });
+              }}
+            />{' '}
+            {toolWords().offer}
+          </span>
+          <span class="hint">{toolWords().offerHint}</span>
+        </label>
         <p class="quiet">{strings.settingsNote}</p>
         {serverKey.value.value !== null && (
           <p class="quiet">

@@ -21,9 +21,11 @@ export interface ChatSettings {
   readonly seed: number | null;
   readonly maxTokens: number | null;
   readonly stop: readonly string[];
+  /** Whether the model may ask for the tools of the page. */
+  readonly tools: boolean;
 }
 
-export type NumberField = Exclude<keyof ChatSettings, 'systemPrompt' | 'stop'>;
+export type NumberField = Exclude<keyof ChatSettings, 'systemPrompt' | 'stop' | 'tools'>;
 
 export { RANGES, MAX_STOPS, MAX_STOP_CHARS };
 
@@ -32,6 +34,7 @@ export const DEFAULTS: ChatSettings = {
   ...{ temperature: null, topP: null, topK: null, minP: null, seed: null, maxTokens: null },
   ...{ repetitionPenalty: null, presencePenalty: null, frequencyPenalty: null },
   stop: [],
+  tools: false,
 };
 
 /** The number that was typed; null for nothing, undefined for what cannot be used. */
@@ -74,12 +77,13 @@ export class Settings {
 
   /** As the next question needs them. */
   forAnswer(): AnswerSettings {
-    const { systemPrompt, stop, ...numbers } = this.#value.peek();
+    const { systemPrompt, stop, tools, ...numbers } = this.#value.peek();
     const set = Object.entries(numbers).filter(([, value]) => value !== null);
     const options = Object.fromEntries(set) as ChatOptions;
     return {
       systemPrompt: systemPrompt.trim(),
       options: stop.length > 0 ? { ...options, stop } : options,
+      ...(tools && { tools }),
     };
   }
 }
@@ -98,7 +102,7 @@ function read(): ChatSettings {
       : [];
     const systemPrompt = typeof kept['systemPrompt'] === 'string' ? kept['systemPrompt'] : '';
     const set = Object.fromEntries(numbers) as Record<NumberField, number | null>;
-    return { ...DEFAULTS, ...set, systemPrompt, stop };
+    return { ...DEFAULTS, ...set, systemPrompt, stop, tools: kept['tools'] === true };
   } catch {
     return DEFAULTS;
   }
