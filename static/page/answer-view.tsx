@@ -18,6 +18,8 @@ export function AnswerView({ entry, conversation, last }: Props) {
   const status = entry.status.value;
   const text = entry.content.value;
   const growing = grows(entry);
+  const runs = entry.runs.value;
+  const asking = runs.some((run) => run.now.value.state === 'asking');
   const retry = () => {
     conversation.retry(entry);
   };
@@ -29,7 +31,7 @@ export function AnswerView({ entry, conversation, last }: Props) {
       data-testid="message-assistant"
       data-status={status.state}
     >
-      <ToolCards runs={entry.runs.value} />
+      <ToolCards runs={runs} />
       <div class="text" data-testid="answer-text">
         <Markdown text={text} growing={growing} />
       </div>
@@ -41,7 +43,7 @@ export function AnswerView({ entry, conversation, last }: Props) {
       )}
       <div class="answer-foot">
         {!growing && <AnswerActions entry={entry} conversation={conversation} />}
-        <AnswerNote status={status} move={entry.move.value} />
+        {!asking && <AnswerNote status={status} move={entry.move.value} />}
       </div>
     </article>
   );
