@@ -44,7 +44,11 @@ export type Expression = Shape & {
 const DIGITS_AND_SIGNS = Array.from('-.0123456789', (character) => character.charCodeAt(0));
 
 /** Thrown where deciding whether anything fits takes too many steps. */
-export class TooComplex extends Error {}
+export class TooComplex extends Error {
+  constructor() {
+    super('a pattern is too complex to be held');
+  }
+}
 
 /** States that a search for a text that fits may visit. */
 const MOST_VISITED = 50_000;
