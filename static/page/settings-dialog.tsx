@@ -1,6 +1,7 @@
 import { useSignal } from '@preact/signals';
 
 import { Dialog } from './dialog';
+import { SchemaInput } from './schema-input';
 import type { ServerKey } from './server-key';
 import { DEFAULTS, RANGES, parseNumber, parseStops, showStops } from './settings';
 import type { ChatSettings, NumberField, Settings } from './settings';
@@ -51,6 +52,12 @@ export function SettingsDialog({ settings, serverKey, onClose }: Props) {
           stops={value.stop}
           onChange={(stop) => {
             change({ stop });
+          }}
+        />
+        <SchemaInput
+          schema={value.schema}
+          onChange={(schema) => {
+            change({ schema });
           }}
         />
         <label class="field">

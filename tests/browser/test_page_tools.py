@@ -1,6 +1,8 @@
-"""Tools of the page: offered where one wants, each call allowed or not, shown as cards and kept."""
+"""Tools of the page, each call allowed or not, shown as cards and kept; answers that fit a schema."""
 
 from __future__ import annotations
+
+import json
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -67,3 +69,24 @@ def test_without_the_setting_no_tool_is_offered(open_page: Open) -> None:
         "data-status", "done", timeout=READY_MS
     )
     expect(page.get_by_test_id("tool-card")).to_have_count(0)
+
+
+def test_answers_fit_the_schema_that_was_set(open_page: Open) -> None:
+    page = open_page("?device=wasm")
+    page.get_by_test_id("open-settings").click()
+    field = page.get_by_test_id("json-schema")
+    field.fill("not JSON")
+    expect(page.get_by_test_id("settings")).to_contain_text("This is not a JSON object.")
+    field.fill(json.dumps({"type": "array", "items": {"enum": ["km", "mi"]}, "minItems": 2, "maxItems": 2}))
+    page.get_by_role("button", name="Done").click()
+    _ask(page)
+    answer = page.get_by_test_id("message-assistant")
+    expect(answer).to_have_attribute("data-status", "done", timeout=READY_MS)
+    units = json.loads(page.get_by_test_id("answer-text").inner_text())
+    assert len(units) == 2
+    assert set(units) <= {"km", "mi"}
+    page.get_by_test_id("open-settings").click()
+    field.fill('{"not": {}}')
+    page.get_by_role("button", name="Done").click()
+    _ask(page)
+    expect(page.get_by_test_id("error")).to_contain_text("'not' is not supported in schemas")

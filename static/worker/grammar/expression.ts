@@ -9,6 +9,7 @@
  * Every expression but `never` has a text that fits it: where something fits is decided when an expression
  * is made, so that an answer cannot run into a dead end.
  */
+import { LocalphiError } from '../../shared/errors';
 import type { NumberRule } from './numbers';
 
 /** Tokens that are symbols of their own, after the 256 bytes. */
@@ -44,9 +45,9 @@ export type Expression = Shape & {
 const DIGITS_AND_SIGNS = Array.from('-.0123456789', (character) => character.charCodeAt(0));
 
 /** Thrown where deciding whether anything fits takes too many steps. */
-export class TooComplex extends Error {
+export class TooComplex extends LocalphiError {
   constructor() {
-    super('a pattern is too complex to be held');
+    super('request', 'a pattern is too complex to be held');
   }
 }
 

@@ -172,7 +172,8 @@ function show(answer: Answer, listener: AnswerListener, pieces: readonly Piece[]
 
 async function choose({ sampler, guide }: Answer, logits: Logits): Promise<number> {
   const allowed = guide?.allowed;
-  if (allowed?.count === 0) throw new LocalphiError('worker', 'no token of the model fits');
+  if (allowed?.count === 0)
+    throw new LocalphiError('request', 'the model has no token that fits the schema here');
   try {
     return await (allowed ? sampler.chooseAllowed(logits, allowed) : sampler.choose(logits));
   } catch (error) {
