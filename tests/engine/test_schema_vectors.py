@@ -7,6 +7,7 @@ import json
 import pytest
 
 from serving import VECTORS
+from vectors.mask_vectors import mask_vectors
 from vectors.schema_vectors import schema_vectors
 
 
@@ -17,6 +18,11 @@ def test_the_bytes_that_a_schema_allows_are_those_of_the_vectors() -> None:
     assert len(known["cases"]) == len(made["cases"]) > 150
     for old, new in zip(known["cases"], made["cases"], strict=True):
         assert _spelt_out(old, known["sets"]) == _spelt_out(new, made["sets"])
+
+
+def test_the_tokens_that_may_come_next_are_those_of_the_vectors() -> None:
+    known = json.loads((VECTORS / "masks.json").read_text(encoding="utf-8"))
+    assert json.loads(json.dumps(mask_vectors())) == known
 
 
 def _spelt_out(case: dict[str, object], sets: list[str]) -> dict[str, object]:

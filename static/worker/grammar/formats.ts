@@ -17,7 +17,9 @@ const HOSTNAME = `${LABEL}(?:\\.${LABEL})*`;
 const BYTE = '(?:[0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5])';
 const IPV4 = `(?:${BYTE}\\.){3}${BYTE}`;
 const ATOM = "[a-zA-Z0-9!#$%&'*+\\-/=?\\^_`{|}~]+";
-const EMAIL = `${ATOM}(?:\\.${ATOM})*@(?:${HOSTNAME}|\\[${IPV4}\\])`;
+const DOMAIN_LABEL = '[a-zA-Z0-9](?:[a-zA-Z0-9\\-]*[a-zA-Z0-9])?';
+const DOMAIN = `${DOMAIN_LABEL}(?:\\.${DOMAIN_LABEL})*`;
+const EMAIL = `${ATOM}(?:\\.${ATOM})*@(?:${DOMAIN}|\\[${IPV4}\\])`;
 const UUID = '[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}';
 const WORD = '[0-9a-fA-F]{1,4}';
 const IPV6 = [
