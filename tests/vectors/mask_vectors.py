@@ -61,6 +61,7 @@ def _steps(tokenizer: Any, grammar: str | None, last: set[int], chance: random.R
     """Random tokens, those that end something more often than others."""
     from llguidance import LLMatcher
 
+    assert grammar is not None
     matcher = LLMatcher(tokenizer, grammar)
     for _ in range(MOST_STEPS):
         mask = matcher.compute_bitmask()
