@@ -44,10 +44,51 @@ export interface PhiProgress {
   readonly secondsLeft: number | null;
 }
 
-export interface PhiMessage {
-  readonly role: 'system' | 'user' | 'assistant' | 'tool';
-  readonly content: string;
+export type PhiMessage =
+  | { readonly role: 'system' | 'user'; readonly content: string }
+  | {
+      readonly role: 'assistant';
+      readonly content?: string | null;
+      readonly tool_calls?: readonly ChatCompletionMessageToolCall[];
+    }
+  | { readonly role: 'tool'; readonly content: string; readonly tool_call_id: string };
+
+/** A function that the model may call. */
+export interface ChatCompletionTool {
+  readonly type: 'function';
+  readonly function: {
+    readonly name: string;
+    readonly description?: string;
+    /** The JSON schema of the arguments; none are taken where it is left out. */
+    readonly parameters?: Readonly<Record<string, unknown>>;
+    readonly strict?: boolean | null;
+  };
 }
+
+/** A call that the model made. */
+export interface ChatCompletionMessageToolCall {
+  readonly id: string;
+  readonly type: 'function';
+  /** arguments: JSON text that fits the schema of the tool. */
+  readonly function: { readonly name: string; readonly arguments: string };
+}
+
+export type ChatCompletionToolChoice =
+  | 'auto'
+  | 'none'
+  | 'required'
+  | { readonly type: 'function'; readonly function: { readonly name: string } };
+
+export type ResponseFormat =
+  | { readonly type: 'text' | 'json_object' }
+  | {
+      readonly type: 'json_schema';
+      readonly json_schema: {
+        readonly name?: string;
+        readonly schema: Readonly<Record<string, unknown>>;
+        readonly strict?: boolean | null;
+      };
+    };
 
 /** As in OpenAI's API. What is left out or null is the model's own, or off. */
 export interface ChatCompletionParams {
@@ -70,6 +111,14 @@ export interface ChatCompletionParams {
   readonly repetition_penalty?: number | null;
   readonly stop?: string | readonly string[] | null;
   readonly n?: 1 | null;
+  /** What the model may call; calls are always of these, with arguments that fit their schemas. */
+  readonly tools?: readonly ChatCompletionTool[] | null;
+  /** `auto` where left out: the model calls or answers. */
+  readonly tool_choice?: ChatCompletionToolChoice | null;
+  /** Whether several calls may come in one answer; true unless said otherwise. */
+  readonly parallel_tool_calls?: boolean | null;
+  /** JSON, perhaps of a schema: the answer always is that, unless `max_tokens` cuts it. */
+  readonly response_format?: ResponseFormat | null;
 }
 
 export interface ChatCompletionParamsStreaming extends ChatCompletionParams {
@@ -80,7 +129,7 @@ export interface ChatCompletionParamsNonStreaming extends ChatCompletionParams {
   readonly stream?: false | null;
 }
 
-export type FinishReason = 'stop' | 'length';
+export type FinishReason = 'stop' | 'length' | 'tool_calls';
 
 export interface CompletionUsage {
   readonly prompt_tokens: number;
@@ -107,7 +156,12 @@ export interface ChatCompletion {
   readonly choices: readonly [
     {
       readonly index: 0;
-      readonly message: { readonly role: 'assistant'; readonly content: string };
+      /** content: null where there are calls and no text. */
+      readonly message: {
+        readonly role: 'assistant';
+        readonly content: string | null;
+        readonly tool_calls?: readonly ChatCompletionMessageToolCall[];
+      };
       readonly finish_reason: FinishReason;
     },
   ];
@@ -122,12 +176,24 @@ export interface ChatCompletionChunk {
   readonly model: string;
   readonly choices: readonly {
     readonly index: 0;
-    readonly delta: { readonly role?: 'assistant'; readonly content?: string };
+    readonly delta: {
+      readonly role?: 'assistant';
+      readonly content?: string;
+      readonly tool_calls?: readonly ChatCompletionToolCallDelta[];
+    };
     readonly finish_reason: FinishReason | null;
   }[];
   readonly usage?: CompletionUsage;
   /** In the chunk with the finish_reason. */
   readonly timings?: PhiTimings;
+}
+
+/** A call begins (id, type and name), or its arguments go on. index tells calls apart. */
+export interface ChatCompletionToolCallDelta {
+  readonly index: number;
+  readonly id?: string;
+  readonly type?: 'function';
+  readonly function: { readonly name?: string; readonly arguments: string };
 }
 
 /**

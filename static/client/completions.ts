@@ -3,9 +3,11 @@ import type { AnswerEnd, AnswerHandlers } from '../page/backend';
 import type { Engine } from '../page/engine';
 import { untilAborted } from '../page/until-aborted';
 import { LocalphiError } from '../shared/errors';
+import type { CallPiece } from '../shared/protocol';
 import type {
   ChatCompletion,
   ChatCompletionChunk,
+  ChatCompletionMessageToolCall,
   ChatCompletionParams,
   ChatCompletionParamsNonStreaming,
   ChatCompletionParamsStreaming,
@@ -18,7 +20,8 @@ import type {
 } from './api';
 import { parseRequest } from './request';
 import type { ParsedRequest } from './request';
-import { TextStream } from './text-stream';
+import { AnswerStream } from './answer-stream';
+import type { Item } from './answer-stream';
 
 /** The part of an engine that answers. */
 export type Answering = Pick<Engine, 'ready' | 'fallBack'>;
@@ -62,36 +65,40 @@ export class ChatCompletions implements Completions {
       controller.abort(signal?.reason);
     };
     signal?.addEventListener('abort', abort, { once: true });
-    const texts = new TextStream<AnswerEnd>();
-    void this.#answer(request, texts, controller.signal).finally(() => {
+    const items = new AnswerStream<AnswerEnd>();
+    void this.#answer(request, items, controller.signal).finally(() => {
       signal?.removeEventListener('abort', abort);
     });
-    if (!request.stream) return whole(head, texts);
-    await texts.begun();
-    return { controller, [Symbol.asyncIterator]: () => chunks(head, request, texts, controller) };
+    if (!request.stream) return whole(head, items);
+    await items.begun();
+    return { controller, [Symbol.asyncIterator]: () => chunks(head, request, items, controller) };
   }
 
   /** Makes the answer, with another backend if the first fails before it has said anything. */
   async #answer(
     { messages, options }: ParsedRequest,
-    texts: TextStream<AnswerEnd>,
+    items: AnswerStream<AnswerEnd>,
     signal: AbortSignal,
   ): Promise<void> {
     const progress = { said: false };
     const handlers: AnswerHandlers = {
       onReading: () => {
-        texts.begin();
+        items.begin();
       },
       onMoved: () => {},
       onText: (text) => {
         progress.said = true;
-        texts.push(text);
+        items.push(text);
+      },
+      onCall: (piece) => {
+        progress.said = true;
+        items.push(piece);
       },
     };
     for (;;) {
       try {
         const backend = await untilAborted(this.#engine.ready(), signal);
-        texts.end(await backend.chat(messages, options, handlers, { signal }));
+        items.end(await backend.chat(messages, options, handlers, { signal }));
         return;
       } catch (error) {
         if (
@@ -100,7 +107,7 @@ export class ChatCompletions implements Completions {
           (await this.#engine.fallBack(error))
         )
           continue;
-        texts.fail(error);
+        items.fail(isRefusal(error) ? new TypeError(error.message, { cause: error }) : error);
         return;
       }
     }
@@ -113,14 +120,19 @@ interface Head {
   readonly model: string;
 }
 
-async function whole(head: Head, texts: TextStream<AnswerEnd>): Promise<ChatCompletion> {
+async function whole(head: Head, items: AnswerStream<AnswerEnd>): Promise<ChatCompletion> {
   let content = '';
-  for (let next; (next = await texts.next()).text !== null;) content += next.text;
-  const end = await texts.ended();
+  const calls: ChatCompletionMessageToolCall[] = [];
+  for (let next; (next = await items.next()).item !== null;) {
+    if (typeof next.item === 'string') content += next.item;
+    else take(calls, next.item);
+  }
+  const end = await items.ended();
+  const message = calls.length > 0 ? { content: content || null, tool_calls: calls } : { content };
   return {
     ...head,
     object: 'chat.completion',
-    choices: [{ index: 0, message: { role: 'assistant', content }, finish_reason: finish(end) }],
+    choices: [{ index: 0, message: { role: 'assistant', ...message }, finish_reason: finish(end) }],
     usage: usage(end),
     timings: timings(end),
   };
@@ -129,20 +141,17 @@ async function whole(head: Head, texts: TextStream<AnswerEnd>): Promise<ChatComp
 async function* chunks(
   head: Head,
   { includeUsage }: ParsedRequest,
-  texts: TextStream<AnswerEnd>,
+  items: AnswerStream<AnswerEnd>,
   controller: AbortController,
 ): AsyncGenerator<ChatCompletionChunk, void, undefined> {
-  const chunk = (
-    delta: ChatCompletionChunk['choices'][number]['delta'],
-    reason: FinishReason | null = null,
-  ): ChatCompletionChunk => ({
+  const chunk = (delta: Delta, reason: FinishReason | null = null): ChatCompletionChunk => ({
     ...{ ...head, object: 'chat.completion.chunk' },
     choices: [{ index: 0, delta, finish_reason: reason }],
   });
   try {
     yield chunk({ role: 'assistant', content: '' });
-    for (let next; (next = await texts.next()).text !== null;) yield chunk({ content: next.text });
-    const end = await texts.ended();
+    for (let next; (next = await items.next()).item !== null;) yield chunk(deltaOf(next.item));
+    const end = await items.ended();
     if (end.reason === 'cancelled') return;
     yield { ...chunk({}, finish(end)), timings: timings(end) };
     if (includeUsage) {
@@ -153,6 +162,36 @@ async function* chunks(
   } finally {
     controller.abort(); // no-op for an answer that is over
   }
+}
+
+type Delta = ChatCompletionChunk['choices'][number]['delta'];
+
+function deltaOf(item: Item): Delta {
+  if (typeof item === 'string') return { content: item };
+  const { index } = item;
+  if (item.type === 'arguments') {
+    return { tool_calls: [{ index, function: { arguments: item.text } }] };
+  }
+  const called = { name: item.name, arguments: '' };
+  return { tool_calls: [{ index, id: item.callId, type: 'function', function: called }] };
+}
+
+/** Adds to the calls what a piece tells of them. */
+function take(calls: ChatCompletionMessageToolCall[], piece: CallPiece): void {
+  const { index } = piece;
+  if (piece.type === 'call') {
+    const called = { name: piece.name, arguments: '' };
+    calls[index] = { id: piece.callId, type: 'function', function: called };
+    return;
+  }
+  const call = calls[index]!;
+  const given = call.function.arguments + piece.text;
+  calls[index] = { ...call, function: { ...call.function, arguments: given } };
+}
+
+/** Whether a parameter cannot be used: only the worker knows what a schema comes to. */
+function isRefusal(error: unknown): error is LocalphiError {
+  return error instanceof LocalphiError && error.kind === 'request';
 }
 
 /** Throws an AbortError for an answer that was cancelled. */

@@ -2,7 +2,16 @@
 import type { ChatOptions, Message, Role } from '../shared/protocol';
 import { MAX_STOPS, MAX_STOP_CHARS, RANGES } from '../shared/ranges';
 import type { NumberOption } from '../shared/ranges';
+import type { ToolCall } from '../shared/prompt';
 import type { ChatCompletionParams } from './api';
+import {
+  parseAnswerFormat,
+  parseCalls,
+  parseToolCallId,
+  parseToolChoice,
+  parseTools,
+  show,
+} from './tools';
 
 export interface ParsedRequest {
   readonly messages: readonly Message[];
@@ -25,7 +34,10 @@ const NUMBERS: Readonly<Record<string, NumberOption>> = {
   repetition_penalty: 'repetitionPenalty',
 };
 const ROLES: readonly Role[] = ['system', 'user', 'assistant', 'tool'];
-const OTHERS = new Set(['messages', 'model', 'stream', 'stream_options', 'stop', 'n']);
+const OTHERS = new Set([
+  ...['messages', 'model', 'stream', 'stream_options', 'stop', 'n'],
+  ...['tools', 'tool_choice', 'parallel_tool_calls', 'response_format'],
+]);
 
 /** modelId: the loaded one. Throws a TypeError that names the parameter. */
 export function parseRequest(params: ChatCompletionParams, modelId: string): ParsedRequest {
@@ -44,6 +56,7 @@ export function parseRequest(params: ChatCompletionParams, modelId: string): Par
     throw new TypeError(`model: '${modelId}' is loaded, not '${String(model)}'`);
   }
   if (stop !== null && stop !== undefined) options['stop'] = stops(stop);
+  Object.assign(options, held(params));
   return {
     messages: messages(params.messages),
     options,
@@ -60,24 +73,57 @@ function number(name: string, option: NumberOption, value: unknown): number {
   throw new TypeError(`${name}: must be ${kind} from ${min} to ${max}, but is ${show(value)}`);
 }
 
+/** What holds the answer. */
+function held(params: ChatCompletionParams): Partial<ChatOptions> {
+  const { parallel_tool_calls: parallel, response_format: format } = params;
+  const tools = params.tools ? parseTools(params.tools) : [];
+  const toolChoice = parseToolChoice(params.tool_choice ?? 'auto', tools);
+  if (typeof (parallel ?? true) !== 'boolean') {
+    throw new TypeError(`parallel_tool_calls: must be true or false, but is ${show(parallel)}`);
+  }
+  const answerFormat = format ? parseAnswerFormat(format) : null;
+  return {
+    ...(tools.length > 0 && { tools, toolChoice, parallelToolCalls: parallel ?? true }),
+    ...(answerFormat && { answerFormat }),
+  };
+}
+
 function messages(given: unknown): readonly Message[] {
   if (!Array.isArray(given) || given.length === 0) {
     throw new TypeError(
       `messages: must be a list with at least one message, but is ${show(given)}`,
     );
   }
-  return given.map((message: unknown, i) => {
-    const { role, content } = (message ?? {}) as Partial<Record<keyof Message, unknown>>;
-    const known = ROLES.find((name) => name === role);
-    if (!known)
-      throw new TypeError(
-        `messages[${i}].role: must be one of ${ROLES.join(', ')}, but is ${show(role)}`,
-      );
-    if (typeof content !== 'string') {
-      throw new TypeError(`messages[${i}].content: must be text, but is ${show(content)}`);
-    }
-    return { role: known, content };
+  let calls: readonly ToolCall[] = [];
+  return given.map((entry: unknown, i) => {
+    const parsed = message(entry, `messages[${i}]`, calls);
+    if (parsed.role !== 'tool') calls = parsed.toolCalls ?? [];
+    return parsed;
   });
+}
+
+/** calls: those of the assistant turn before, which a tool turn answers. */
+function message(given: unknown, where: string, calls: readonly ToolCall[]): Message {
+  const fields = (given ?? {}) as Readonly<Record<string, unknown>>;
+  const { role, content, tool_calls: called, tool_call_id: callId } = fields;
+  const known = ROLES.find((name) => name === role);
+  if (!known) {
+    throw new TypeError(`${where}.role: must be one of ${ROLES.join(', ')}, but is ${show(role)}`);
+  }
+  const isEmpty = known === 'assistant' && (content === null || content === undefined);
+  if (typeof content !== 'string' && !isEmpty) {
+    throw new TypeError(`${where}.content: must be text, but is ${show(content)}`);
+  }
+  const parsed = { role: known, content: typeof content === 'string' ? content : '' };
+  if (known === 'tool') {
+    return { ...parsed, toolCallId: parseToolCallId(callId, `${where}.tool_call_id`, calls) };
+  }
+  if (called === null || called === undefined) return parsed;
+  const toolCalls = parseCalls(called, `${where}.tool_calls`);
+  if (known !== 'assistant' && toolCalls.length > 0) {
+    throw new TypeError(`${where}.tool_calls: stands in a turn of another role than assistant`);
+  }
+  return { ...parsed, toolCalls };
 }
 
 function stops(given: unknown): readonly string[] {
@@ -90,8 +136,4 @@ function stops(given: unknown): readonly string[] {
   throw new TypeError(
     `stop: must be a text or up to ${MAX_STOPS} of them, each of 1 to ${MAX_STOP_CHARS} characters`,
   );
-}
-
-function show(value: unknown): string {
-  return value === undefined ? 'missing' : JSON.stringify(value).slice(0, 100);
 }

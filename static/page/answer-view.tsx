@@ -5,6 +5,7 @@ import { CopyButton } from './copy-button';
 import { ErrorBox } from './error-box';
 import { Markdown } from './markdown/view';
 import { strings } from './strings';
+import { ToolCards } from './tools/tool-cards';
 
 interface Props {
   readonly entry: Entry;
@@ -17,6 +18,8 @@ export function AnswerView({ entry, conversation, last }: Props) {
   const status = entry.status.value;
   const text = entry.content.value;
   const growing = grows(entry);
+  const runs = entry.runs.value;
+  const asking = runs.some((run) => run.now.value.state === 'asking');
   const retry = () => {
     conversation.retry(entry);
   };
@@ -28,6 +31,7 @@ export function AnswerView({ entry, conversation, last }: Props) {
       data-testid="message-assistant"
       data-status={status.state}
     >
+      <ToolCards runs={runs} />
       <div class="text" data-testid="answer-text">
         <Markdown text={text} growing={growing} />
       </div>
@@ -39,7 +43,7 @@ export function AnswerView({ entry, conversation, last }: Props) {
       )}
       <div class="answer-foot">
         {!growing && <AnswerActions entry={entry} conversation={conversation} />}
-        <AnswerNote status={status} move={entry.move.value} />
+        {!asking && <AnswerNote status={status} move={entry.move.value} />}
       </div>
     </article>
   );

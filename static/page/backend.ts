@@ -2,6 +2,7 @@ import type {
   AnswerIds,
   AnswerStats,
   BrowserDevice,
+  CallPiece,
   ChatOptions,
   EndReason,
   Message,
@@ -11,6 +12,8 @@ import type {
 export interface AnswerHandlers {
   onReading(doneTokens: number, totalTokens: number): void;
   onText(text: string): void;
+  /** A call of a tool begins, or its arguments go on; only where tools were offered. */
+  onCall?(piece: CallPiece): void;
   /** The same answer goes on on another device. */
   onMoved(device: BrowserDevice): void;
 }

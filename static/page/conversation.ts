@@ -9,6 +9,9 @@ import type { AnswerEnd, Backend } from './backend';
 import { Branches } from './chats/branches';
 import type { Chosen, StoredMessage, StoredState } from './chats/record';
 import { newId } from './new-id';
+import { PAGE_TOOLS } from './tools/page-tools';
+import { ToolRun } from './tools/run';
+import { ToolBackend, messagesOf } from './tools/tool-backend';
 import { untilAborted } from './until-aborted';
 
 /** Where an entry stands. `waiting` is before the first piece of text. */
@@ -32,6 +35,8 @@ export interface Entry {
   readonly content: Signal<string>;
   readonly status: Signal<EntryStatus>;
   readonly move: Signal<Move | null>;
+  /** Tools that the model has called for it, in order. */
+  readonly runs: Signal<readonly ToolRun[]>;
   /** As it is kept; the same object until something changes. */
   readonly stored: ReadonlySignal<StoredMessage>;
 }
@@ -47,6 +52,8 @@ export interface AnswerSettings {
   /** Said to the model before anything else; empty for the model's own. */
   readonly systemPrompt: string;
   readonly options: ChatOptions;
+  /** Whether the model may ask for the tools of the page. */
+  readonly tools?: boolean;
 }
 
 const PLAIN: AnswerSettings = { systemPrompt: '', options: {} };
@@ -185,13 +192,22 @@ export class Conversation {
       systemPrompt === '' ? asked : [{ role: 'system', content: systemPrompt }, ...asked];
     const backend = await untilAborted(this.#source.ready(), signal);
     try {
-      return await backend.chat(messages, options, handlersFor(answer), { signal });
+      const answering = this.#withTools(backend, answer);
+      return await answering.chat(messages, options, handlersFor(answer), { signal });
     } catch (error) {
       if (signal.aborted || !(await this.#moveOn(backend, error))) throw error;
     }
     startOver(answer, { device: 'server', restarted: true });
     const server = await this.#source.ready();
-    return server.chat(messages, options, handlersFor(answer), { signal });
+    const answering = this.#withTools(server, answer);
+    return answering.chat(messages, options, handlersFor(answer), { signal });
+  }
+
+  #withTools(backend: Backend, answer: Entry): Backend {
+    if (!this.#settings().tools) return backend;
+    return new ToolBackend(backend, PAGE_TOOLS, (run) => {
+      answer.runs.value = [...answer.runs.value, run];
+    });
   }
 
   /** Whether another backend is there now; it may have come when another chat's answer failed. */
@@ -202,8 +218,10 @@ export class Conversation {
   }
 
   #fromStored(message: StoredMessage): Entry {
-    const { id, parentId, role, content, madeMs } = message;
-    return this.#entry(id, parentId, role, madeMs, content, statusOf(message));
+    const { id, parentId, role, content, madeMs, runs = [] } = message;
+    const entry = this.#entry(id, parentId, role, madeMs, content, statusOf(message));
+    entry.runs.value = runs.map((run) => ToolRun.restored(run));
+    return entry;
   }
 
   #entry(
@@ -216,11 +234,13 @@ export class Conversation {
   ): Entry {
     const content = signal(text);
     const status = signal(now);
+    const runs = signal<readonly ToolRun[]>([]);
     const stored = computed(() => ({
       ...{ chatId: this.id, id, parentId, role, madeMs },
       ...{ content: content.value, ...storedStatus(status.value) },
+      ...storedRuns(runs.value),
     }));
-    return { id, parentId, role, madeMs, content, status, stored, move: signal(null) };
+    return { id, parentId, role, madeMs, content, status, runs, stored, move: signal(null) };
   }
 }
 
@@ -232,6 +252,7 @@ export function grows({ status }: Entry): boolean {
 function startOver(answer: Entry, move: Move | null): void {
   batch(() => {
     answer.content.value = '';
+    answer.runs.value = [];
     answer.status.value = { state: 'waiting', readShare: 0 };
     answer.move.value = move;
   });
@@ -241,6 +262,7 @@ function update(entry: Entry, message: StoredMessage): void {
   const { content, state } = entry.stored.value;
   if (content === message.content && state === message.state) return;
   entry.content.value = message.content;
+  entry.runs.value = (message.runs ?? []).map((run) => ToolRun.restored(run));
   entry.status.value = statusOf(message);
 }
 
@@ -269,7 +291,17 @@ function storedStatus(now: EntryStatus): Pick<StoredMessage, 'state' | 'stats' |
 function toMessages(entries: readonly Entry[]): readonly Message[] {
   return entries
     .filter((entry, i) => entry.content.value !== '' && !didNotFit(entries[i + 1]))
-    .map(({ role, content }) => ({ role, content: content.value }));
+    .flatMap(({ role, content, stored }) =>
+      role === 'assistant'
+        ? messagesOf(content.value, stored.value.runs ?? [])
+        : [{ role, content: content.value }],
+    );
+}
+
+/** Those that were decided; none at all where there are none. */
+function storedRuns(runs: readonly ToolRun[]): Pick<StoredMessage, 'runs'> {
+  const decided = runs.map(({ stored }) => stored).filter((run) => run !== null);
+  return decided.length > 0 ? { runs: decided } : {};
 }
 
 function didNotFit(answer: Entry | undefined): boolean {

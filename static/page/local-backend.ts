@@ -175,6 +175,8 @@ export class LocalBackend implements Backend {
       (message, resolve) => {
         if (message.type === 'reading') handlers.onReading(message.doneTokens, message.totalTokens);
         else if (message.type === 'text') handlers.onText(message.text);
+        else if (message.type === 'call' || message.type === 'arguments')
+          handlers.onCall?.(message);
         else if (message.type === 'moved') {
           this.#onRungs(message.rungs);
           handlers.onMoved(message.device);

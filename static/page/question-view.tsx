@@ -1,6 +1,6 @@
 import { useSignal } from '@preact/signals';
 import type { Signal } from '@preact/signals';
-import { useEffect, useRef } from 'preact/hooks';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 
 import { Alternatives } from './alternatives';
 import { useGrowth } from './composer';
@@ -48,7 +48,8 @@ function Editor({ entry, conversation, editing }: Props) {
   const text = useSignal(entry.content.value);
   const area = useRef<HTMLTextAreaElement>(null);
   useGrowth(area, text.value);
-  useEffect(() => {
+  useLayoutEffect(() => {
+    // before anybody can type
     const end = area.current?.value.length ?? 0;
     area.current?.focus();
     area.current?.setSelectionRange(end, end);

@@ -1,10 +1,11 @@
 /** The model on the server that gave us this page, over its OpenAI-compatible API. */
 import { LocalphiError, messageOf } from '../shared/errors';
-import { asArray, asObject, asString, parseJson } from '../shared/json';
+import { asArray, asCount, asObject, asString, parseJson } from '../shared/json';
 import type { JsonObject } from '../shared/json';
-import type { ChatOptions, EndReason, Message } from '../shared/protocol';
+import type { CallPiece, ChatOptions, EndReason, Message } from '../shared/protocol';
 import type { AnswerEnd, AnswerHandlers, Backend } from './backend';
 import { SseParser } from './sse';
+import { wireMessage, wireOfHeld } from './wire';
 
 const DONE = '[DONE]';
 
@@ -58,7 +59,7 @@ export class RemoteBackend implements Backend {
     // What is undefined does not get into the JSON.
     const body = {
       model: this.#modelId,
-      messages,
+      messages: messages.map(wireMessage),
       stream: true,
       stream_options: { include_usage: true },
       max_tokens: options.maxTokens,
@@ -72,6 +73,7 @@ export class RemoteBackend implements Backend {
       frequency_penalty: options.frequencyPenalty,
       stop: options.stop,
       ignore_eos: options.ignoreEnd,
+      ...wireOfHeld(options),
     };
     const response = await this.#fetch('/v1/chat/completions', {
       method: 'POST',
@@ -138,12 +140,31 @@ function takeChunk(chunk: JsonObject, progress: Progress, handlers: AnswerHandle
 }
 
 function takeChoice(choice: JsonObject, progress: Progress, handlers: AnswerHandlers): void {
-  const { content } = asObject(choice['delta'], 'delta');
-  if (choice['finish_reason'] === 'length') progress.finish = 'length';
+  const { content, tool_calls: calls } = asObject(choice['delta'], 'delta');
+  const { finish_reason: reason } = choice;
+  if (reason === 'length' || reason === 'tool_calls') progress.finish = reason;
+  for (const call of calls === undefined ? [] : asArray(calls, 'tool_calls')) {
+    progress.firstMs ??= performance.now();
+    for (const piece of piecesOf(asObject(call, 'tool_calls[]'))) handlers.onCall?.(piece);
+  }
   if (typeof content !== 'string' || content === '') return;
   progress.tokens += 1; // about one a piece; the usage at the end says it exactly
   progress.firstMs ??= performance.now();
   handlers.onText(content);
+}
+
+/** A call that begins, and what comes of its arguments. */
+function piecesOf(call: JsonObject): readonly CallPiece[] {
+  const called = asObject(call['function'], 'function');
+  const index = asCount(call['index'], 'index');
+  const pieces: CallPiece[] = [];
+  if (call['id'] !== undefined) {
+    const callId = asString(call['id'], 'id');
+    pieces.push({ type: 'call', index, callId, name: asString(called['name'], 'name') });
+  }
+  const text = asString(called['arguments'] ?? '', 'arguments');
+  if (text !== '') pieces.push({ type: 'arguments', index, text });
+  return pieces;
 }
 
 function endOf(progress: Progress): AnswerEnd {

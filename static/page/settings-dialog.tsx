@@ -1,10 +1,12 @@
 import { useSignal } from '@preact/signals';
 
 import { Dialog } from './dialog';
+import { SchemaInput } from './schema-input';
 import type { ServerKey } from './server-key';
 import { DEFAULTS, RANGES, parseNumber, parseStops, showStops } from './settings';
 import type { ChatSettings, NumberField, Settings } from './settings';
 import { strings } from './strings';
+import { toolWords } from './tools/words';
 
 interface Props {
   readonly settings: Settings;
@@ -52,6 +54,26 @@ export function SettingsDialog({ settings, serverKey, onClose }: Props) {
             change({ stop });
           }}
         />
+        <SchemaInput
+          schema={value.schema}
+          onChange={(schema) => {
+            change({ schema });
+          }}
+        />
+        <label class="field">
+          <span>
+            <input
+              type="checkbox"
+              data-testid="offer-tools"
+              defaultChecked={value.tools}
+              onChange={(event) => {
+                change({ tools: event.currentTarget.checked });
+              }}
+            />{' '}
+            {toolWords().offer}
+          </span>
+          <span class="hint">{toolWords().offerHint}</span>
+        </label>
         <p class="quiet">{strings.settingsNote}</p>
         {serverKey.value.value !== null && (
           <p class="quiet">

@@ -21,9 +21,13 @@ export interface ChatSettings {
   readonly seed: number | null;
   readonly maxTokens: number | null;
   readonly stop: readonly string[];
+  /** Whether the model may ask for the tools of the page. */
+  readonly tools: boolean;
+  /** JSON text of a schema that answers fit. */
+  readonly schema: string;
 }
 
-export type NumberField = Exclude<keyof ChatSettings, 'systemPrompt' | 'stop'>;
+export type NumberField = Exclude<keyof ChatSettings, 'systemPrompt' | 'stop' | 'tools' | 'schema'>;
 
 export { RANGES, MAX_STOPS, MAX_STOP_CHARS };
 
@@ -32,6 +36,8 @@ export const DEFAULTS: ChatSettings = {
   ...{ temperature: null, topP: null, topK: null, minP: null, seed: null, maxTokens: null },
   ...{ repetitionPenalty: null, presencePenalty: null, frequencyPenalty: null },
   stop: [],
+  tools: false,
+  schema: '',
 };
 
 /** The number that was typed; null for nothing, undefined for what cannot be used. */
@@ -49,6 +55,18 @@ export function parseStops(text: string): readonly string[] | undefined {
   const stops = [...new Set(lines)].map((line) => line.replaceAll('\\n', '\n'));
   const fit = stops.length <= MAX_STOPS && stops.every((stop) => stop.length <= MAX_STOP_CHARS);
   return fit ? stops : undefined;
+}
+
+/** The schema that was typed; empty for nothing, undefined for what is no JSON object. */
+export function parseSchema(text: string): string | undefined {
+  if (text.trim() === '') return '';
+  try {
+    const value: unknown = JSON.parse(text);
+    const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
+    return isObject ? text.trim() : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 export function showStops(stops: readonly string[]): string {
@@ -74,12 +92,17 @@ export class Settings {
 
   /** As the next question needs them. */
   forAnswer(): AnswerSettings {
-    const { systemPrompt, stop, ...numbers } = this.#value.peek();
+    const { systemPrompt, stop, tools, schema, ...numbers } = this.#value.peek();
     const set = Object.entries(numbers).filter(([, value]) => value !== null);
     const options = Object.fromEntries(set) as ChatOptions;
     return {
       systemPrompt: systemPrompt.trim(),
-      options: stop.length > 0 ? { ...options, stop } : options,
+      options: {
+        ...options,
+        ...(stop.length > 0 && { stop }),
+        ...(schema !== '' && { answerFormat: { schema } }),
+      },
+      ...(tools && { tools }),
     };
   }
 }
@@ -98,7 +121,8 @@ function read(): ChatSettings {
       : [];
     const systemPrompt = typeof kept['systemPrompt'] === 'string' ? kept['systemPrompt'] : '';
     const set = Object.fromEntries(numbers) as Record<NumberField, number | null>;
-    return { ...DEFAULTS, ...set, systemPrompt, stop };
+    const schema = typeof kept['schema'] === 'string' ? (parseSchema(kept['schema']) ?? '') : '';
+    return { ...DEFAULTS, ...set, systemPrompt, stop, tools: kept['tools'] === true, schema };
   } catch {
     return DEFAULTS;
   }

@@ -47,6 +47,7 @@ const errors: Record<ErrorKind, string> = {
     'A part of a model file arrived damaged, three times. Try again; if it stays so, the server’s copy is bad.',
   manifest: 'The model’s description cannot be used. Its folder on the server needs repair.',
   variant: 'The model has no files for this device. Choose another device.',
+  request: 'This cannot be asked of the model. Change the settings of the answer.',
   context: 'This chat is longer than the model can read. Start a new chat.',
   device: 'The device failed. Try again, or choose another device.',
   canary: 'The device computes wrongly. Choose another device.',

@@ -13,6 +13,7 @@
  *   worker      the worker did not start or died
  *   stopped     the user stopped loading the model, so that something else has to answer
  *   busy        the files are being fetched, perhaps by another tab
+ *   request     what was asked of an answer cannot be done; the message names the field
  *
  * Cancelling an answer is not an error; it is an AbortSignal.
  */
@@ -28,7 +29,8 @@ export type ErrorKind =
   | 'server'
   | 'worker'
   | 'stopped'
-  | 'busy';
+  | 'busy'
+  | 'request';
 
 /** An error whose cause is known. `message` says what was wanted and what came. */
 export class LocalphiError extends Error {

@@ -3,7 +3,7 @@
  * where the forms are drawn; both pass `tests/vectors/prompt.json`.
  */
 import { isJson, quote, respace } from './json-text';
-import type { Role } from './protocol';
+import type { Message, Role } from './protocol';
 import { escapeRegExp } from './regexp';
 
 /** What goes around each turn, as data from localphi.json. */
@@ -30,15 +30,6 @@ export interface ToolCall {
   readonly name: string;
   /** JSON text of an object. */
   readonly arguments: string;
-}
-
-export interface Turn {
-  readonly role: Role;
-  readonly content: string;
-  /** What an assistant turn called. */
-  readonly toolCalls?: readonly ToolCall[];
-  /** Which call a tool turn answers. */
-  readonly toolCallId?: string;
 }
 
 export interface Tool {
@@ -73,7 +64,7 @@ const SCHEMA_LINE = 'Answer with JSON that fits this schema: ';
  */
 export function render(
   format: PromptFormat,
-  turns: readonly Turn[],
+  turns: readonly Message[],
   systemPrompt: string | null,
   { tools = [], answerFormat = null }: PromptExtras = {},
 ): string {
@@ -137,16 +128,16 @@ function cleaned(text: string): string {
 }
 
 function withSystemTurn(
-  turns: readonly Turn[],
+  turns: readonly Message[],
   systemPrompt: string | null,
   needed: boolean,
-): readonly Turn[] {
+): readonly Message[] {
   if (turns.some(({ role }) => role === 'system')) return turns;
   if (systemPrompt === null && !needed) return turns;
   return [{ role: 'system', content: systemPrompt ?? '' }, ...turns];
 }
 
-function plainTurn(format: PromptFormat, turn: Turn): string {
+function plainTurn(format: PromptFormat, turn: Message): string {
   const [before, after] = around(format, turn.role);
   let text = neutralise(turn.content, format.control);
   if (turn.toolCalls && turn.toolCalls.length > 0) {
@@ -165,7 +156,7 @@ function callList(calls: readonly ToolCall[]): string {
 
 function systemTurn(
   format: PromptFormat,
-  turn: Turn,
+  turn: Message,
   tools: readonly Tool[],
   answerFormat: JsonFormat | null,
 ): string {
@@ -193,11 +184,11 @@ function toolList(tools: readonly Tool[]): string {
 }
 
 /** The turns, each run of tool results in the order of the calls it answers. */
-function resultsInOrder(turns: readonly Turn[]): Turn[] {
-  const ordered: Turn[] = [];
+function resultsInOrder(turns: readonly Message[]): Message[] {
+  const ordered: Message[] = [];
   let calls: readonly ToolCall[] = [];
-  let results: Turn[] = [];
-  const place = ({ toolCallId }: Turn) => {
+  let results: Message[] = [];
+  const place = ({ toolCallId }: Message) => {
     const index = calls.findIndex(({ id }) => id === toolCallId);
     return index < 0 ? calls.length : index;
   };
@@ -219,7 +210,7 @@ function resultsInOrder(turns: readonly Turn[]): Turn[] {
 }
 
 /** One result. It names its tool where the turn before called several, or where it looks like a user's. */
-function resultTurn(format: PromptFormat, turn: Turn, calls: readonly ToolCall[]): string {
+function resultTurn(format: PromptFormat, turn: Message, calls: readonly ToolCall[]): string {
   let content = cleaned(turn.content);
   const name = calls.find(({ id }) => id === turn.toolCallId)?.name;
   const pair = format.roles.get('tool');

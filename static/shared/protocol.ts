@@ -5,12 +5,17 @@
  * `cancel`, `pause`, `resume` and `go-on` steer an exchange that is under way.
  */
 import type { ErrorShape } from './errors';
+import type { JsonFormat, Tool, ToolCall } from './prompt';
 
 export type Role = 'system' | 'user' | 'assistant' | 'tool';
 
 export interface Message {
   readonly role: Role;
   readonly content: string;
+  /** What an assistant turn called. */
+  readonly toolCalls?: readonly ToolCall[];
+  /** Which call a tool turn answers. */
+  readonly toolCallId?: string;
 }
 
 /** Devices that run the model in this browser, best first. */
@@ -109,13 +114,26 @@ export interface AnswerStats {
   readonly tokensPerSecond: number | null;
 }
 
-export type EndReason = 'stop' | 'length' | 'cancelled';
+export type EndReason = 'stop' | 'length' | 'tool_calls' | 'cancelled';
+
+/** A call of a tool in an answer: it begins, then its arguments come, the JSON text of an object. */
+export type CallPiece =
+  | {
+      readonly type: 'call';
+      readonly index: number;
+      readonly callId: string;
+      readonly name: string;
+    }
+  | { readonly type: 'arguments'; readonly index: number; readonly text: string };
 
 /** Ids of one exchange, for comparing devices with each other. */
 export interface AnswerIds {
   readonly promptIds: readonly number[];
   readonly ids: readonly number[];
 }
+
+/** Whether tools are called: as the model likes, at least one, none, or the one named. */
+export type ToolChoice = 'auto' | 'required' | 'none' | { readonly name: string };
 
 /** What can be asked of an answer; what is left out is the model's own, or off. */
 export interface ChatOptions {
@@ -131,6 +149,13 @@ export interface ChatOptions {
   readonly presencePenalty?: number;
   readonly frequencyPenalty?: number;
   readonly stop?: readonly string[];
+  /** What the model may call. It calls only these, with arguments that fit their schemas. */
+  readonly tools?: readonly Tool[];
+  readonly toolChoice?: ToolChoice;
+  /** Whether several calls may come at once; they may unless this is false. */
+  readonly parallelToolCalls?: boolean;
+  /** The answer is JSON that fits this. */
+  readonly answerFormat?: JsonFormat;
   /** Go on to `maxTokens`, whatever the model thinks of it: for measuring. */
   readonly ignoreEnd?: boolean;
 }
@@ -227,6 +252,7 @@ export type WorkerMessage = { readonly id: number } & (
   | { readonly type: 'unavailable'; readonly rungs: readonly RungReport[] }
   | { readonly type: 'reading'; readonly doneTokens: number; readonly totalTokens: number }
   | { readonly type: 'text'; readonly text: string }
+  | CallPiece
   | {
       readonly type: 'moved';
       readonly device: BrowserDevice;

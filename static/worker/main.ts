@@ -140,6 +140,9 @@ async function chat({ id, messages, options }: ChatMessage, { signal }: Exchange
       onText: (text) => {
         post({ id, type: 'text', text });
       },
+      onCall: (piece) => {
+        post({ id, ...piece });
+      },
       onMoved: (device) => {
         post({ id, type: 'moved', device, rungs: current.rungs });
       },

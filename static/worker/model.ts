@@ -19,6 +19,7 @@ import type { Footing, Rung } from './devices';
 import type { FilesOptions, ModelFetcher } from './files/fetch-model';
 import { generate } from './runtime/generate';
 import type { Answer, AnswerListener } from './runtime/generate';
+import { Guides } from './runtime/guides';
 import { NO_RULES, Sampler } from './runtime/sampler';
 import type { SamplingRules } from './runtime/sampler';
 import type { DecoderSession, ModelFiles, SessionSource } from './runtime/session';
@@ -45,6 +46,7 @@ export interface ChatEnd {
 interface Language {
   readonly tokenizer: Tokenizer;
   readonly endIds: ReadonlySet<number>;
+  readonly guides: Guides;
 }
 
 /** One call at a time. */
@@ -100,6 +102,7 @@ export class Model {
         listener.onReading(doneTokens, totalTokens);
       },
       onText: listener.onText.bind(listener),
+      onCall: listener.onCall.bind(listener),
       onToken: () => {
         watch.token();
       },
@@ -149,10 +152,15 @@ export class Model {
 
   #answer(messages: readonly Message[], options: ChatOptions): Answer {
     if (!this.#language) throw new LocalphiError('device', 'the model is not loaded');
-    const { tokenizer, endIds } = this.#language;
+    const { tokenizer, endIds, guides } = this.#language;
     const { promptFormat, sampling, systemPrompt } = this.manifest;
     const contextLength = this.#contextLength;
-    const promptIds = tokenizer.encode(render(promptFormat, messages, systemPrompt));
+    const { tools = [], toolChoice = 'auto', parallelToolCalls = true } = options;
+    const { answerFormat = null } = options;
+    const guided = guides.begin({ tools, toolChoice, parallelToolCalls, answerFormat });
+    const promptIds = tokenizer.encode(
+      render(promptFormat, messages, systemPrompt, { tools, answerFormat }),
+    );
     const room = contextLength - promptIds.length;
     if (room <= 0) {
       throw new LocalphiError(
@@ -170,7 +178,7 @@ export class Model {
         options.seed ?? crypto.getRandomValues(new Uint32Array(1))[0]!,
         promptIds,
       ),
-      detokenizer: tokenizer.detokenizer(),
+      ...guided,
       stops: new StopStrings(options.stop ?? []),
     };
   }
@@ -211,7 +219,9 @@ export class Model {
       await readJson(files, 'tokenizer_config.json'),
     );
     const formatEndIds = this.manifest.promptFormat.end.map((token) => tokenizer.idOf(token));
-    return { tokenizer, endIds: new Set([...formatEndIds, ...configEndIds]) };
+    const endIds = new Set([...formatEndIds, ...configEndIds]);
+    const guides = new Guides(tokenizer, this.manifest.promptFormat, endIds);
+    return { tokenizer, endIds, guides };
   }
 }
 

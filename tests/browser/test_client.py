@@ -121,6 +121,14 @@ def test_the_types_are_those_a_program_needs(package: Path, tmp_path: Path) -> N
         const whole: ChatCompletion = await phi.chat.completions.create({ messages, max_tokens: 3 });
         const stream: ChatCompletionStream = await phi.chat.completions.create({ messages, stream: true });
         for await (const chunk of stream) console.log(chunk.choices[0]?.delta.content ?? whole.id);
+        const tools = [{ type: 'function', function: { name: 'f', parameters: {} } } as const];
+        const { message } = (await phi.chat.completions.create({ messages, tools })).choices[0];
+        const id: string = message.tool_calls?.[0]?.id ?? '';
+        const result = { role: 'tool', tool_call_id: id, content: '1' } as const;
+        const more = [...messages, message, result];
+        await phi.chat.completions.create({ messages: more, tools, tool_choice: 'required' });
+        // @ts-expect-error: a result tells which call it answers
+        await phi.chat.completions.create({ messages: [{ role: 'tool', content: '1' }] });
         // @ts-expect-error: there is no such parameter
         await phi.chat.completions.create({ messages, max_token: 3 });
         // @ts-expect-error: content is text

@@ -1,9 +1,11 @@
-"""Write tokenizer.json, sampler.json and parity.json. Run it after the demo has changed: `make vectors`.
+"""Write the vectors that server and page share. Run it after the demo has changed: `make vectors`.
 
 tokenizer.json: ids and text of hard strings, by the Rust reference implementation (`tokenizers`), which
 neither the server (ONNX Runtime GenAI) nor the page (JavaScript) uses. sampler.json: among which tokens is
 drawn, and how likely each is, by the server's sampler in numpy. parity.json: greedy ids of the demo
-model by ONNX Runtime GenAI on the CPU; the page must generate the same ids on every device.
+model by ONNX Runtime GenAI on the CPU; the page must generate the same ids on every device. guided.json: its
+greedy answers under tools and formats. schemas.json: which bytes a schema lets stand where. masks.json: which
+tokens of the demo may come next.
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ from localphi.engine.sampler import Sampler  # noqa: E402
 from localphi.models.manifest import load_manifest  # noqa: E402
 from serving import DEMO  # noqa: E402  found through the line above
 from tokenizer_folders import TOKENIZERS  # noqa: E402
+from vectors.guided_vectors import guided_vectors  # noqa: E402
+from vectors.mask_vectors import mask_vectors  # noqa: E402
+from vectors.schema_vectors import schema_vectors  # noqa: E402
 
 TEXTS = (
     "",
@@ -160,3 +165,6 @@ if __name__ == "__main__":
     _write("tokenizer.json", tokenizer_vectors())
     _write("sampler.json", sampler_vectors())
     _write("parity.json", parity_vectors())
+    _write("guided.json", guided_vectors())
+    _write("schemas.json", schema_vectors())
+    _write("masks.json", mask_vectors())

@@ -1,6 +1,7 @@
 /** A chat as it is kept: what the list needs, and its messages one by one. */
 import type { ErrorShape } from '../../shared/errors';
 import type { AnswerStats, Role } from '../../shared/protocol';
+import type { StoredRun } from '../tools/run';
 
 export const STORED_STATES = ['done', 'stopped', 'length', 'failed'] as const;
 
@@ -15,6 +16,8 @@ export interface StoredMessage {
   readonly parentId: string | null;
   readonly role: Role;
   readonly content: string;
+  /** Tools that were called for an answer; missing where there were none. */
+  readonly runs?: readonly StoredRun[];
   readonly state: StoredState;
   readonly stats: AnswerStats | null;
   readonly error: ErrorShape | null;

@@ -4,6 +4,8 @@ import type { ErrorShape } from '../../shared/errors';
 import { asArray, asNumber, asObject, asString } from '../../shared/json';
 import type { JsonObject } from '../../shared/json';
 import type { AnswerStats, Role } from '../../shared/protocol';
+import { RUN_STATES } from '../tools/run';
+import type { StoredRun } from '../tools/run';
 import { Branches } from './branches';
 import { STORED_STATES } from './record';
 import type { ChatInfo, ChatRecord, Chosen, StoredMessage, StoredState } from './record';
@@ -23,9 +25,11 @@ export class ImportError extends Error {
 export function toJson(records: readonly ChatRecord[]): string {
   const chats = records.map(({ info, messages }) => ({
     ...info,
-    messages: messages.map(({ id, parentId, role, content, state, stats, error, madeMs }) => ({
-      ...{ id, parentId, role, content, state, stats, error, madeMs },
-    })),
+    messages: messages.map(
+      ({ id, parentId, role, content, runs, state, stats, error, madeMs }) => ({
+        ...{ id, parentId, role, content, runs, state, stats, error, madeMs },
+      }),
+    ),
   }));
   return `${JSON.stringify({ format: FORMAT, version: VERSION, chats }, null, 1)}\n`;
 }
@@ -109,11 +113,28 @@ function parseMessage(message: JsonObject, chatId: string, where: string): Store
     parentId: parentId === null ? null : asId(parentId, `${where}.parentId`),
     role: role as Role,
     content: asString(message['content'], `${where}.content`),
+    ...parseRuns(message['runs'], `${where}.runs`),
     state: state as StoredState,
     stats: parseStats(message['stats'], `${where}.stats`),
     error: parseError(message['error'], `${where}.error`),
     madeMs: asNumber(message['madeMs'], `${where}.madeMs`),
   };
+}
+
+function parseRuns(value: unknown, where: string): Pick<StoredMessage, 'runs'> {
+  if (value === null || value === undefined) return {};
+  const runs = asArray(value, where).map((item, i): StoredRun => {
+    const place = `${where}[${i}]`;
+    const { name, arguments: given, state, result } = asObject(item, place);
+    const known = RUN_STATES.find((one) => one === state);
+    if (!known) throw wrong(`${place}.state`, oneOf(RUN_STATES), state);
+    return {
+      name: asString(name, `${place}.name`),
+      arguments: asString(given, `${place}.arguments`),
+      ...{ state: known, result: asString(result, `${place}.result`) },
+    };
+  });
+  return { runs };
 }
 
 /** Every message follows an earlier one of the other role, so that all can be reached. */

@@ -75,6 +75,50 @@ test('a whole answer', async () => {
   expect(answer.id).toMatch(/^chatcmpl-/);
 });
 
+const CALLS: Script = async (handlers) => {
+  handlers.onText('Let me see.');
+  handlers.onCall?.({ type: 'call', index: 0, callId: 'call_0', name: 'f' });
+  handlers.onCall?.({ type: 'arguments', index: 0, text: '{"a": ' });
+  handlers.onCall?.({ type: 'arguments', index: 0, text: '1}' });
+  await Promise.resolve();
+  handlers.onCall?.({ type: 'call', index: 1, callId: 'call_1', name: 'g' });
+  handlers.onCall?.({ type: 'arguments', index: 1, text: '{}' });
+  return { ...DONE, reason: 'tool_calls' };
+};
+
+test('calls, whole and in chunks', async () => {
+  const called = (id: string, name: string, text: string) => ({
+    ...{ id, type: 'function' },
+    function: { name, arguments: text },
+  });
+  const whole = await completions(CALLS).create({ messages: MESSAGES });
+  expect(whole.choices[0]).toEqual({
+    ...{ index: 0, finish_reason: 'tool_calls' },
+    message: {
+      ...{ role: 'assistant', content: 'Let me see.' },
+      tool_calls: [called('call_0', 'f', '{"a": 1}'), called('call_1', 'g', '{}')],
+    },
+  });
+  const chunks = await all(await completions(CALLS).create({ messages: MESSAGES, stream: true }));
+  const deltas = chunks.map(({ choices }) => choices[0]!.delta);
+  expect(deltas).toEqual([
+    { role: 'assistant', content: '' },
+    { content: 'Let me see.' },
+    { tool_calls: [{ index: 0, ...called('call_0', 'f', '') }] },
+    { tool_calls: [{ index: 0, function: { arguments: '{"a": 1}' } }] },
+    { tool_calls: [{ index: 1, ...called('call_1', 'g', '') }] },
+    { tool_calls: [{ index: 1, function: { arguments: '{}' } }] },
+    {},
+  ]);
+  expect(chunks.at(-1)!.choices[0]!.finish_reason).toBe('tool_calls');
+});
+
+test('a schema that the worker refuses is an error of the parameter', async () => {
+  const refuses: Script = () => Promise.reject(new LocalphiError('request', "'tools' is odd"));
+  const asked = completions(refuses).create({ messages: MESSAGES });
+  await expect(asked).rejects.toThrow(new TypeError("'tools' is odd"));
+});
+
 test('an answer in chunks: the role, text, the reason, and the usage where it was asked for', async () => {
   const stream = await completions(says('He', 'llo')).create({
     ...{ messages: MESSAGES, stream: true, stream_options: { include_usage: true } },

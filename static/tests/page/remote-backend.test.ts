@@ -46,6 +46,60 @@ test('an answer is streamed, and ends with its reason and counts', async () => {
   });
 });
 
+test('calls come through, and tools and results are written as the API wants them', async () => {
+  const { asked, fetchUrl } = serving(
+    [
+      'data: {"choices":[{"delta":{"tool_calls":[{"index":0,"id":"c","type":"function","function":{"name":"f","arguments":""}}]}}]}\n\n',
+      'data: {"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{}"}}]}}]}\n\n',
+      'data: {"choices":[{"delta":{},"finish_reason":"tool_calls"}]}\n\ndata: [DONE]\n\n',
+    ].join(''),
+  );
+  const pieces: unknown[] = [];
+  const handlers = {
+    ...{ onReading: () => {}, onMoved: () => {}, onText: () => {} },
+    onCall: (piece: unknown) => pieces.push(piece),
+  };
+  const call = { id: 'a', name: 'f', arguments: '{"x": 1}' };
+  const { reason } = await new RemoteBackend('tiny', fetchUrl).chat(
+    [
+      ...QUESTION,
+      { role: 'assistant', content: '', toolCalls: [call] },
+      { role: 'tool', content: '2', toolCallId: 'a' },
+    ],
+    {
+      tools: [{ name: 'f', description: 'd', parameters: '{"type":"object"}' }],
+      toolChoice: { name: 'f' },
+      answerFormat: { schema: '{"type":"null"}' },
+    },
+    handlers,
+    { signal: new AbortController().signal },
+  );
+  expect(reason).toBe('tool_calls');
+  expect(pieces).toEqual([
+    { type: 'call', index: 0, callId: 'c', name: 'f' },
+    { type: 'arguments', index: 0, text: '{}' },
+  ]);
+  expect(JSON.parse(asked[0]!.body as string)).toMatchObject({
+    messages: [
+      QUESTION[0],
+      {
+        role: 'assistant',
+        tool_calls: [{ id: 'a', type: 'function', function: { name: 'f', arguments: '{"x": 1}' } }],
+      },
+      { role: 'tool', content: '2', tool_call_id: 'a' },
+    ],
+    tools: [
+      {
+        type: 'function',
+        function: { name: 'f', description: 'd', parameters: { type: 'object' } },
+      },
+    ],
+    tool_choice: { type: 'function', function: { name: 'f' } },
+    parallel_tool_calls: true,
+    response_format: { type: 'json_schema', json_schema: { schema: { type: 'null' } } },
+  });
+});
+
 test('bytes may be split anywhere', async () => {
   const bytes = new TextEncoder().encode(HELLO.join(''));
   for (let i = 0; i < bytes.length; i++) {

@@ -1,6 +1,13 @@
 import { afterEach, expect, test, vi } from 'vitest';
 
-import { DEFAULTS, Settings, parseNumber, parseStops, showStops } from '../../page/settings';
+import {
+  DEFAULTS,
+  Settings,
+  parseNumber,
+  parseSchema,
+  parseStops,
+  showStops,
+} from '../../page/settings';
 import { stubStorage } from './storage';
 
 afterEach(() => {
@@ -18,11 +25,23 @@ test('what is set is kept, and only that goes with a question', () => {
   expect(new Settings().forAnswer()).toEqual({ systemPrompt: '', options: {} });
 });
 
+test('a schema and tools go along where they are set', () => {
+  stubStorage('localStorage');
+  new Settings().set({ ...DEFAULTS, schema: '{"type": "null"}', tools: true });
+  expect(new Settings().forAnswer()).toEqual({
+    ...{ systemPrompt: '', tools: true },
+    options: { answerFormat: { schema: '{"type": "null"}' } },
+  });
+  expect(['', ' {} ', '[1]', 'x', '3'].map(parseSchema)).toEqual([
+    ...['', '{}', undefined, undefined, undefined],
+  ]);
+});
+
 test('what was kept and cannot be used is not set', () => {
   const values = stubStorage('localStorage');
   values.set(
     'localphi.settings',
-    '{"temperature":9,"seed":1.5,"topK":4,"stop":[1,"a"],"systemPrompt":1}',
+    '{"temperature":9,"seed":1.5,"topK":4,"stop":[1,"a"],"systemPrompt":1,"schema":"x","tools":1}',
   );
   expect(new Settings().value.value).toEqual({ ...DEFAULTS, topK: 4, stop: ['a'] });
   values.set('localphi.settings', 'broken');

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 
+import { TextReader } from '../../worker/runtime/calls';
 import { generate } from '../../worker/runtime/generate';
 import type { Answer } from '../../worker/runtime/generate';
 import { logitsInMemory } from '../../worker/runtime/logits';
@@ -48,7 +49,8 @@ function answerTo(promptIds: number[], change: Partial<Answer> = {}): Answer {
     maxTokens: 100,
     endIds: new Set([END]),
     sampler: new Sampler({ temperature: 0, topP: 1, topK: 0, ...NO_RULES }, 1),
-    detokenizer: { push: (id) => String(id), flush: () => '' },
+    reader: new TextReader({ push: (id) => String(id), flush: () => '' }),
+    guide: null,
     stops: new StopStrings([]),
     ...change,
   };
@@ -63,6 +65,8 @@ class Log {
   }
 
   onToken(): void {}
+
+  onCall(): void {}
 
   onText(text: string): void {
     this.text += text;
@@ -99,7 +103,7 @@ test('an answer ends before a stop string', async () => {
 test('what the detokenizer and the stop strings hold back comes in the end', async () => {
   const answer = answerTo([1], {
     stops: new StopStrings(['5!']),
-    detokenizer: { push: (id) => String(id), flush: () => '?' },
+    reader: new TextReader({ push: (id) => String(id), flush: () => '?' }),
   });
   const log = new Log();
   await generate(new ScriptedSession(5, END), answer, log, unaborted);

@@ -1,6 +1,8 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 
 import cases from '../../../tests/vectors/sampler.json';
+import type { Allowed } from '../../worker/grammar/guide';
+import { logitsInMemory } from '../../worker/runtime/logits';
 import type { Logits } from '../../worker/runtime/logits';
 import { NO_RULES, Sampler, argmax } from '../../worker/runtime/sampler';
 import type { SamplingRules } from '../../worker/runtime/sampler';
@@ -46,6 +48,42 @@ test('top-p leaves the fewest ids that reach p', () => {
   expect(new Set(half)).toEqual(new Set([0]));
   const most = draws({ temperature: 1, topP: 0.8, topK: 0 }, [Math.log(6), Math.log(3), 0]);
   expect(new Set(most)).toEqual(new Set([0, 1]));
+});
+
+describe('among what is allowed', () => {
+  const allow = (...ids: number[]): Allowed => ({
+    bits: Uint32Array.of(ids.reduce((bits, id) => bits | (1 << id), 0)),
+    ...{ count: ids.length, first: Math.min(...ids) },
+  });
+  const choose = (rules: Partial<SamplingRules>, logits: Logits, allowed: Allowed) =>
+    new Sampler({ ...GREEDY, ...NO_RULES, ...rules }, 1).chooseAllowed(logits, allowed);
+  const untouched: Logits = {
+    size: 4,
+    all: () => Promise.reject(new Error('the vocabulary was moved')),
+    head: () => Promise.resolve({ ids: [3, 1, 0], logits: [4, 3, 2], total: 2 }),
+  };
+
+  test('the largest, in memory or in the head of what a GPU has', async () => {
+    const logits = logitsInMemory(Float32Array.of(2, 3, 1, 4));
+    expect(await choose({}, logits, allow(0, 1, 2))).toBe(1);
+    expect(await choose({}, untouched, allow(0, 1, 2))).toBe(1);
+  });
+
+  test('the only one, without a look at the logits', async () => {
+    expect(await choose({ temperature: 1 }, untouched, allow(2))).toBe(2);
+  });
+
+  test('the whole vocabulary, where the head has none of them', async () => {
+    await expect(choose({}, { ...untouched, size: 5 }, allow(2, 4))).rejects.toThrow('was moved');
+  });
+
+  test('drawn as if the others were not there', async () => {
+    const sampler = new Sampler({ ...GREEDY, ...NO_RULES, temperature: 1, topP: 0.7 }, 1);
+    const logits = logitsInMemory(Float32Array.of(9, Math.log(6), Math.log(3), 0));
+    const drawn = new Set<number>();
+    for (let i = 0; i < 200; i++) drawn.add(await sampler.chooseAllowed(logits, allow(1, 2, 3)));
+    expect(drawn).toEqual(new Set([1, 2])); // 0.6 and 0.3 of what is left
+  });
 });
 
 test('the logits are left as they were', () => {

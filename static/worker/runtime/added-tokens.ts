@@ -17,12 +17,16 @@ interface AddedToken {
  */
 export class AddedTokens {
   readonly special: ReadonlySet<number>;
+  /** The largest of their ids; -1 where there are none. */
+  readonly largest: number;
   readonly #ids: ReadonlyMap<string, number>;
   readonly #pattern: RegExp | null;
 
   /** json: the member `added_tokens` of tokenizer.json. Throws `manifest` errors. */
   constructor(json: unknown) {
-    const tokens = asArray(json, 'added_tokens').filter(isRaw).map(parse);
+    const all = asArray(json, 'added_tokens');
+    this.largest = all.reduce<number>((most, token) => Math.max(most, parse(token).id), -1);
+    const tokens = all.filter(isRaw).map(parse);
     this.special = new Set(tokens.filter(({ special }) => special).map(({ id }) => id));
     this.#ids = new Map(tokens.map(({ content, id }) => [content, id]));
     const patterns = tokens

@@ -1,6 +1,8 @@
 /** The decode loop: token ids in, text out. Knows neither devices nor the page. */
 import { LocalphiError } from '../../shared/errors';
-import type { EndReason } from '../../shared/protocol';
+import type { CallPiece, EndReason } from '../../shared/protocol';
+import type { GuidedAnswer } from '../grammar/guide';
+import type { AnswerReader, Piece } from './calls';
 import type { Logits } from './logits';
 import { PromptLookup } from './lookup';
 import type { Sampler } from './sampler';
@@ -9,12 +11,6 @@ import type { StopStrings } from './stops';
 
 /** Tokens per prefill run: cancelling takes effect, and progress shows, between runs. */
 const CHUNK_TOKENS = 256;
-
-/** Makes text of token ids, piece by piece. */
-export interface Detokenizer {
-  push(id: number): string;
-  flush(): string;
-}
 
 /** One answer in the making. Outlives the session, so that another device can go on with it. */
 export interface Answer {
@@ -25,8 +21,10 @@ export interface Answer {
   readonly maxTokens: number;
   readonly endIds: ReadonlySet<number>;
   readonly sampler: Sampler;
-  readonly detokenizer: Detokenizer;
+  readonly reader: AnswerReader;
   readonly stops: StopStrings;
+  /** What holds the answer to tools or a format; null for any text. */
+  readonly guide: GuidedAnswer | null;
 }
 
 /** Told what happens, in order. `onText` gets no empty pieces. */
@@ -35,6 +33,7 @@ export interface AnswerListener {
   /** An id was chosen that belongs to the answer. */
   onToken(): void;
   onText(text: string): void;
+  onCall(piece: CallPiece): void;
 }
 
 /**
@@ -58,19 +57,23 @@ export async function generate(
     // 2. Reasons to end before another token.
     if (signal.aborted) return finish(answer, listener, 'cancelled');
     if (answer.ids.length >= answer.maxTokens) return finish(answer, listener, 'length');
-    // 3. Choose.
-    const id = await choose(answer.sampler, ahead.logits);
-    if (answer.endIds.has(id)) return finish(answer, listener, 'stop');
-    answer.ids.push(id);
-    listener.onToken();
+    // 3. Choose: one, or as many as there is no choice about.
+    const known = answer.guide?.forced(answer.maxTokens - answer.ids.length) ?? [];
+    const ids = known.length > 0 ? known : [await choose(answer, ahead.logits)];
+    if (answer.endIds.has(ids[0]!)) return finish(answer, listener, 'stop');
+    if (known.length > 0) for (const id of ids) answer.sampler.push(id);
+    else answer.guide?.push(ids[0]!);
+    answer.ids.push(...ids);
     // 4. Show.
-    const { text, stopped } = answer.stops.push(answer.detokenizer.push(id));
-    if (text !== '') listener.onText(text);
-    if (stopped) return 'stop';
+    for (const id of ids) {
+      listener.onToken();
+      if (show(answer, listener, answer.reader.push(id))) return 'stop';
+    }
+    if (answer.reader.over) return finish(answer, listener, 'stop');
     // 5. Read it, unless it was the last.
     if (answer.ids.length < answer.maxTokens) {
       await nextTask();
-      await ahead.take(id, answer.maxTokens - answer.ids.length - 1);
+      await ahead.take(ids, answer.maxTokens - answer.ids.length - 1);
     }
   }
 }
@@ -95,13 +98,15 @@ class ReadingAhead {
     return this.#rows[this.#right]!;
   }
 
-  /** Goes on after the chosen id, which at most `most` others will follow. */
-  async take(id: number, most: number): Promise<void> {
-    this.#lookup.push(id);
-    if (this.#guess[this.#right] === id) {
-      this.#right++; // read already
-      return;
+  /** Goes on after the chosen ids, which at most `most` others will follow. */
+  async take(ids: readonly number[], most: number): Promise<void> {
+    for (const id of ids) this.#lookup.push(id);
+    let read = 0; // of the ids: guessed right
+    while (read < ids.length && this.#guess[this.#right] === ids[read]) {
+      this.#right++;
+      read++;
     }
+    if (read === ids.length) return;
     const { length } = this.#guess;
     if (length > 0) {
       this.#lookup.score(this.#right, length);
@@ -109,7 +114,9 @@ class ReadingAhead {
     }
     this.#right = 0;
     this.#guess = this.#session.logitsOfAll ? this.#lookup.guess(most) : [];
-    this.#rows = await this.#session.read([id, ...this.#guess]);
+    const wanted = ids.slice(read);
+    const rows = await this.#session.read([...wanted, ...this.#guess]);
+    this.#rows = rows.slice(Math.max(0, rows.length - this.#guess.length - 1));
   }
 }
 
@@ -139,15 +146,36 @@ function commonLength(one: readonly number[], other: readonly number[]): number 
 }
 
 function finish(answer: Answer, listener: AnswerListener, reason: EndReason): EndReason {
-  const last = answer.stops.push(answer.detokenizer.flush());
-  const text = last.stopped ? last.text : last.text + answer.stops.flush();
-  if (text !== '') listener.onText(text);
-  return reason;
+  if (!show(answer, listener, answer.reader.finish())) {
+    const text = answer.stops.flush();
+    if (text !== '') listener.onText(text);
+  }
+  return reason === 'stop' && answer.reader.calls ? 'tool_calls' : reason;
 }
 
-async function choose(sampler: Sampler, logits: Logits): Promise<number> {
+/** Tells the pieces; whether a stop string has come, which only text can bring. */
+function show(answer: Answer, listener: AnswerListener, pieces: readonly Piece[]): boolean {
+  for (const piece of pieces) {
+    if (typeof piece !== 'string') {
+      // No text comes after a call, so nothing held back can become a stop string.
+      const held = answer.stops.flush();
+      if (held !== '') listener.onText(held);
+      listener.onCall(piece);
+      continue;
+    }
+    const { text, stopped } = answer.stops.push(piece);
+    if (text !== '') listener.onText(text);
+    if (stopped) return true;
+  }
+  return false;
+}
+
+async function choose({ sampler, guide }: Answer, logits: Logits): Promise<number> {
+  const allowed = guide?.allowed;
+  if (allowed?.count === 0)
+    throw new LocalphiError('request', 'the model has no token that fits the schema here');
   try {
-    return await sampler.choose(logits);
+    return await (allowed ? sampler.chooseAllowed(logits, allowed) : sampler.choose(logits));
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     throw new LocalphiError('device', `the device computed nonsense: ${error.message}`, {

@@ -9,6 +9,8 @@
  * it. Their random numbers differ, so a seed repeats an answer on one of them, not across.
  */
 import type { Sampling } from '../../shared/manifest';
+import { isAllowed } from '../grammar/guide';
+import type { Allowed } from '../grammar/guide';
 import { HEAD_IDS } from './logits';
 import type { Head, Logits } from './logits';
 
@@ -78,6 +80,25 @@ export class Sampler {
     return chosen;
   }
 
+  /**
+   * The same among the ids that are allowed, as if the others were not there. The vocabulary is moved for
+   * it, unless there is no choice, or the largest logits decide.
+   */
+  async chooseAllowed(logits: Logits, allowed: Allowed): Promise<number> {
+    const chosen = allowed.count === 1 ? allowed.first : await this.#bestAllowed(logits, allowed);
+    if (chosen === null) return this.draw(masked(await logits.all(), allowed));
+    this.push(chosen);
+    return chosen;
+  }
+
+  /** The largest of the allowed, where it is in the head and decides. */
+  async #bestAllowed(logits: Logits, allowed: Allowed): Promise<number | null> {
+    const { temperature, topK } = this.#rules;
+    if (this.#adjusts || (temperature !== 0 && topK !== 1)) return null;
+    const head = await logits.head(HEAD_IDS, 1);
+    return head?.ids.find((id) => isAllowed(allowed, id)) ?? null;
+  }
+
   /** What `draw` would choose among at a temperature above 0; throws as it does. */
   candidates(logits: Float32Array): Candidates {
     const adjusted = this.#adjusted(logits);
@@ -129,6 +150,11 @@ export class Sampler {
     }
     return adjusted;
   }
+}
+
+/** A copy in which what is not allowed is barred. */
+function masked(logits: Float32Array, allowed: Allowed): Float32Array {
+  return logits.map((logit, id) => (isAllowed(allowed, id) ? logit : -Infinity));
 }
 
 /** Index of the largest logit, the first of equals. Throws as `Sampler.draw` does. */

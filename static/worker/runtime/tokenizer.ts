@@ -13,6 +13,8 @@ export class Tokenizer {
   readonly #library: HuggingFaceTokenizer;
   readonly #added: AddedTokens;
   readonly #pieces: PieceDecoder;
+  /** Number of ids: one more than the largest. */
+  readonly size: number;
 
   /** Both arguments are parsed JSON. Throws a `manifest` error for a kind of tokenizer unknown here. */
   constructor(tokenizerJson: unknown, tokenizerConfig: unknown) {
@@ -22,6 +24,10 @@ export class Tokenizer {
     this.#library = new HuggingFaceTokenizer({ ...json, pre_tokenizer }, config);
     this.#added = new AddedTokens(json['added_tokens']);
     this.#pieces = pieceDecoder(json['decoder']);
+    const model = asObject(json['model'], 'tokenizer.json model');
+    const ids = Object.values(asObject(model['vocab'], 'tokenizer.json model.vocab'));
+    const largest = ids.reduce<number>((most, id) => Math.max(most, Number(id)), -1);
+    this.size = Math.max(largest, this.#added.largest) + 1;
   }
 
   /** Ids of a prompt. Control tokens in the text become their ids; nothing is added. */
@@ -40,17 +46,24 @@ export class Tokenizer {
 
   /** For the ids of an answer as they come; special tokens are left out. */
   detokenizer(): StreamingDetokenizer {
-    const bytesOf = (id: number) => {
-      const token = this.#added.special.has(id) ? undefined : this.#library.id_to_token(id);
-      return token === undefined ? null : this.#pieces.bytesOf(token);
-    };
-    return new StreamingDetokenizer(bytesOf, this.#pieces.stripsFirstSpace);
+    return new StreamingDetokenizer((id) => this.bytesOf(id), this.#pieces.stripsFirstSpace);
+  }
+
+  /** What the id stands for in a text; null for special tokens and for ids that there are not. */
+  bytesOf(id: number): Uint8Array | null {
+    const token = this.#added.special.has(id) ? undefined : this.#library.id_to_token(id);
+    return token === undefined ? null : this.#pieces.bytesOf(token);
+  }
+
+  /** The id of a token; null when the vocabulary has no such token. */
+  find(token: string): number | null {
+    return this.#library.token_to_id(token) ?? null;
   }
 
   /** Throws a `manifest` error when the vocabulary has no such token. */
   idOf(token: string): number {
-    const id = this.#library.token_to_id(token);
-    if (id === undefined) {
+    const id = this.find(token);
+    if (id === null) {
       throw new LocalphiError('manifest', `the tokenizer has no token ${JSON.stringify(token)}`);
     }
     return id;

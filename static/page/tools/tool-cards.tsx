@@ -1,0 +1,72 @@
+import type { ToolRun } from './run';
+import { toolWords } from './words';
+
+/** What the model asked for, and what came of it: one card for each call. */
+export function ToolCards({ runs }: { readonly runs: readonly ToolRun[] }) {
+  if (runs.length === 0) return null;
+  return (
+    <ul class="tool-cards">
+      {runs.map((run, i) => (
+        <li key={i}>
+          <ToolCard run={run} />
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+function ToolCard({ run }: { readonly run: ToolRun }) {
+  const words = toolWords();
+  const { state, result } = run.now.value;
+  const name = words.names[run.name] ?? run.name;
+  if (state === 'asking') return <Question run={run} name={name} />;
+  return (
+    <details class="tool-card" data-testid="tool-card" data-state={state}>
+      <summary>{words[state](name)}</summary>
+      <dl>
+        <dt>{words.given}</dt>
+        <dd>
+          <code>{run.arguments}</code>
+        </dd>
+        <dt>{words.result}</dt>
+        <dd>
+          <code>{result}</code>
+        </dd>
+      </dl>
+    </details>
+  );
+}
+
+function Question({ run, name }: { readonly run: ToolRun; readonly name: string }) {
+  const words = toolWords();
+  return (
+    <div class="tool-card" data-testid="tool-card" data-state="asking" role="group">
+      <p role="status">{words.asks(name)}</p>
+      <p>
+        <code>{run.arguments}</code>
+      </p>
+      <div class="tool-card-foot">
+        <button
+          type="button"
+          class="button primary"
+          data-testid="allow-tool"
+          onClick={() => {
+            run.decide(true);
+          }}
+        >
+          {words.allow}
+        </button>
+        <button
+          type="button"
+          class="button"
+          data-testid="refuse-tool"
+          onClick={() => {
+            run.decide(false);
+          }}
+        >
+          {words.refuse}
+        </button>
+      </div>
+    </div>
+  );
+}
