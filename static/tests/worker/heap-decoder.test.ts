@@ -143,6 +143,31 @@ describe('keys and values in WebAssembly', { timeout: 60_000 }, () => {
     await expect(decoder.read([5])).rejects.toMatchObject({ kind: 'device' });
   });
 
+  test('are what they were when there is no memory for more', async () => {
+    let left = Infinity;
+    const narrow = {
+      ...wasm,
+      get HEAPU8() {
+        return wasm.HEAPU8;
+      },
+      _malloc: (bytes: number) => (bytes > 100_000 && left-- <= 0 ? 0 : wasm._malloc(bytes)),
+    };
+    const decoder = (await HeapDecoder.over(await createSession(), narrow, source))!;
+    await decoder.read(IDS.slice(0, 500));
+    left = 3;
+    await expect(decoder.read(IDS.slice(500))).rejects.toMatchObject({
+      kind: 'device',
+      message: expect.stringContaining('no memory') as string,
+    });
+    expect(decoder.ids).toHaveLength(500);
+    const some = await valuesOf(await decoder.read(IDS.slice(500, 510)));
+    expect(farthest(some, await expected(IDS.slice(0, 510)))).toBeLessThan(2e-4);
+    left = Infinity;
+    const all = await valuesOf(await decoder.read(IDS.slice(510)));
+    expect(farthest(all, await expected(IDS))).toBeLessThan(2e-4);
+    await decoder.dispose();
+  });
+
   test('tell why a run failed, and go on', async () => {
     const decoder = await opened();
     await decoder.read([5, 6]);
@@ -177,7 +202,10 @@ describe('the public way is taken', () => {
     const session = await createSession();
     const broken = { ...wasm, _OrtRun: vi.fn(() => 1) };
     Object.defineProperty(broken, 'HEAPU8', { get: () => wasm.HEAPU8 });
+    const warn = vi.spyOn(console, 'warn').mockImplementation(() => {});
     expect(await HeapDecoder.over(session, broken, source)).toBeNull();
+    expect(warn).toHaveBeenCalledOnce();
+    warn.mockRestore();
     expect(broken._OrtRun).toHaveBeenCalledOnce();
     expect(await HeapDecoder.over(session, wasm, source)).not.toBeNull();
     await session.release();

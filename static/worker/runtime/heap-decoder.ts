@@ -61,8 +61,9 @@ export class HeapDecoder implements DecoderSession {
       await decoder.read([0]);
       decoder.rewind(0);
       return decoder;
-    } catch {
+    } catch (error) {
       decoder.#free();
+      console.warn('localphi: the cache goes through session.run, which is slower:', error);
       return null;
     }
   }
@@ -125,26 +126,40 @@ export class HeapDecoder implements DecoderSession {
     return this.#heap.tensor(INT64, address, INT_BYTES * length, [1, length]);
   }
 
-  /** Moves keys and values to where there is room for so many tokens. */
+  /** Moves keys and values to where there is room for so many tokens; where there is not, all stays. */
   #grow(tokens: number): void {
     const wanted = Math.max(tokens, 2 * this.#capacity, FIRST_CAPACITY);
     const capacity = Math.max(tokens, Math.min(wanted, this.#contextLength));
     const { kvHeads, headSize, layers } = this.#config;
     const dims = [1, kvHeads, capacity, headSize];
     const bytes = FLOAT_BYTES * kvHeads * capacity * headSize;
-    const kept = this.#slots.length;
-    for (let slot = 0; slot < 2 * layers; slot++) {
-      const address = this.#heap.take(bytes);
-      const old = this.#slots[slot];
-      if (old && kept > 0) this.#move(old.address, address, capacity);
-      const tensor = this.#heap.tensor(FLOAT32, address, bytes, dims);
-      if (old) this.#drop(old);
-      this.#slots[slot] = { address, tensor };
-    }
+    const sizes = [...Array.from({ length: 2 * layers }, () => bytes), INT_BYTES * capacity];
+    const addresses = this.#takeAll(sizes);
+    const mask = addresses.pop()!;
+    this.#heap.integers(mask, capacity).fill(1n);
+    const grown = addresses.map((address) => ({
+      address,
+      tensor: this.#heap.tensor(FLOAT32, address, bytes, dims),
+    }));
+    this.#slots.forEach((old, slot) => {
+      this.#move(old.address, grown[slot]!.address, capacity);
+      this.#drop(old);
+    });
     if (this.#mask !== 0) this.#heap.free(this.#mask);
-    this.#mask = this.#heap.take(INT_BYTES * capacity);
-    this.#heap.integers(this.#mask, capacity).fill(1n);
+    this.#slots = grown;
+    this.#mask = mask;
     this.#capacity = capacity;
+  }
+
+  #takeAll(sizes: readonly number[]): number[] {
+    const taken: number[] = [];
+    try {
+      for (const bytes of sizes) taken.push(this.#heap.take(bytes));
+      return taken;
+    } catch (error) {
+      for (const address of taken) this.#heap.free(address);
+      throw error;
+    }
   }
 
   #move(from: number, to: number, capacity: number): void {

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from localphi.errors import LocalphiError, ModelNotFound, PullBusy, PullNotFound
 from localphi.models.catalogue import CatalogueModel, Source, catalogue
@@ -198,7 +198,7 @@ class _Pull(Progress):
         if self._stop.wait(seconds):
             raise _Stopped
 
-    def _set(self, **changes: object) -> None:
+    def _set(self, **changes: Any) -> None:
         with self._changed:
-            self.state = replace(self.state, **changes)  # type: ignore[arg-type]
+            self.state = replace(self.state, **changes)
             self._changed.notify_all()
