@@ -11,6 +11,7 @@ import pytest
 from localphi.chat import ChatRequest, Chunk, Message, RawPrompt, Sampling
 from localphi.engine.drafts import Drafts
 from localphi.engine.generator import GeneratorBackend
+from localphi.engine.kvcache import KvCache
 from localphi.engine.paged import PagedBackend
 from localphi.engine.turn import Turn
 from localphi.models.manifest import load_manifest
@@ -179,4 +180,17 @@ def test_a_graph_that_gives_the_last_logits_only_is_not_asked_to_check_guesses(
     pruned: GeneratorBackend,
 ) -> None:
     _, steps = _answers(pruned, LONG)
+    assert steps >= 120
+
+
+def test_a_provider_that_does_not_show_its_logits_goes_without_guesses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: Any) -> Any:
+        raise RuntimeError("not on this device")
+
+    monkeypatch.setattr(KvCache, "read_all", refuse)
+    backend = GeneratorBackend(DEMO, load_manifest(DEMO), 2, max_active=1, kv_budget_bytes=1 << 28)
+    ids, steps = _answers(backend, LONG)
+    assert len(ids[0]) == 120
     assert steps >= 120
