@@ -136,7 +136,7 @@ def test_doctor_tells_how_to_get_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_doctor_finds_two_runtimes_in_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("localphi.doctor._installed", lambda name: name != "onnxruntime-genai-directml")
+    monkeypatch.setattr("localphi.doctor.installed", lambda name: name != "onnxruntime-genai-directml")
     monkeypatch.setattr("importlib.metadata.version", lambda _: "0.18.0")
     finding = _runtime()
     assert not finding.ok

@@ -89,14 +89,14 @@ def test_a_worker_killed_in_mid_stream_is_not_noticed(demo_server: LiveServer) -
     engine = demo_server.engines.get("localphi-demo")
     url, questions = demo_server.url + URL, [f"Tell me {number} things about WebGPU." for number in range(8)]
     bodies = [
-        _body(text, max_tokens=200, temperature=number % 2 * 1.5, seed=number)
+        _body(text, max_tokens=300, ignore_eos=True, temperature=number % 2 * 1.5, seed=number)
         for number, text in enumerate(questions)
     ]
     with ThreadPoolExecutor(8) as pool:
         alone = [httpx.post(url, json=body, timeout=60).json()["choices"][0] for body in bodies]
         streams = [pool.submit(_streamed, url, {**body, "stream": True}) for body in bodies]
         _wait_until(lambda: engine.state.active > 1)
-        time.sleep(0.2)
+        time.sleep(0.05)
         before = engine.state.restarts
         assert engine.worker_pid is not None
         os.kill(engine.worker_pid, signal.SIGKILL)
