@@ -30,6 +30,8 @@ const deviceHints: Record<DeviceChoice, string> = {
 const reasons: Record<Reason['code'], string> = {
   'no-webgpu': 'This browser has no WebGPU.',
   'no-adapter': 'The browser offers no graphics card to this page.',
+  'no-f16':
+    'The graphics card cannot compute with numbers of 16 bits, and the model has no others for it.',
   'software-adapter': 'Graphics are computed by the processor here, so WASM is faster.',
   'no-simd': 'This browser’s WebAssembly lacks SIMD.',
   'no-variant': 'The model has no files for this device.',

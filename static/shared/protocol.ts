@@ -32,6 +32,7 @@ export interface Reason {
   readonly code:
     | 'no-webgpu'
     | 'no-adapter'
+    | 'no-f16'
     | 'software-adapter'
     | 'no-simd'
     | 'no-variant'

@@ -20,6 +20,7 @@ export interface Rung {
 }
 
 export const RUNGS: readonly Rung[] = [
+  { device: 'webgpu', variant: 'webgpu-f16', probe: probeHalf, open: openWebGpuSession },
   { device: 'webgpu', variant: 'webgpu-f32', probe: probeWebGpu, open: openWebGpuSession },
   { device: 'wasm', variant: 'wasm', probe: probeWasm, open: openWasmSession },
 ];
@@ -39,7 +40,7 @@ const FILE_ERRORS: ReadonlySet<string> = new Set([
 export class Ladder {
   readonly #rungs: readonly Rung[];
   readonly #open: (rung: Rung) => Promise<DecoderSession>;
-  readonly #reports = new Map<BrowserDevice, RungReport>();
+  readonly #reports = new Map<Rung, RungReport>();
   #at = 0;
 
   /** open: makes a session on a rung and checks its answers; its rejection is the reason to go on. */
@@ -48,8 +49,14 @@ export class Ladder {
     this.#open = open;
   }
 
+  /** One for each device: of its rungs, the one that came farthest. */
   get reports(): readonly RungReport[] {
-    return [...this.#reports.values()];
+    const best = new Map<BrowserDevice, RungReport>();
+    for (const [{ device }, report] of this.#reports) {
+      const before = best.get(device);
+      if (!before || promise(report) > promise(before)) best.set(device, report);
+    }
+    return [...best.values()];
   }
 
   /**
@@ -73,7 +80,7 @@ export class Ladder {
     for (; this.#at < this.#rungs.length; this.#at++) {
       const rung = this.#rungs[this.#at]!;
       const { device } = rung;
-      const { state } = this.#reports.get(device)!;
+      const { state } = this.#reports.get(rung)!;
       if (state === 'failed' || (state === 'skipped' && choice !== device)) continue;
       const session = await this.#try(rung);
       if (session) return { device, session };
@@ -93,9 +100,15 @@ export class Ladder {
     }
   }
 
-  #report({ device }: Rung, report: Omit<RungReport, 'device'>): void {
-    this.#reports.set(device, { device, ...report });
+  #report(rung: Rung, report: Omit<RungReport, 'device'>): void {
+    this.#reports.set(rung, { device: rung.device, ...report });
   }
+}
+
+/** How much there is to say for a rung; of failed ones, that it has a variant counts. */
+function promise({ state, reason }: RungReport): number {
+  if (state !== 'failed') return { skipped: 2, untried: 3, active: 4 }[state];
+  return reason?.code === 'no-variant' ? 0 : 1;
 }
 
 /** Why a device is not used, from what it threw. */
@@ -120,6 +133,15 @@ async function probeWebGpu(): Promise<Probe> {
   const adapter = await requestAdapter();
   if (!adapter) return { usable: false, reason: { code: 'no-adapter' } };
   return { usable: true, reason: isSoftware(adapter.info) ? { code: 'software-adapter' } : null };
+}
+
+/** WebGPU with float16: half the memory and half the traffic. */
+async function probeHalf(): Promise<Probe> {
+  const probe = await probeWebGpu();
+  if (!probe.usable) return probe;
+  const adapter = await requestAdapter();
+  if (adapter?.features.has('shader-f16')) return probe;
+  return { usable: false, reason: { code: 'no-f16' } };
 }
 
 /** Adapters that compute on the CPU: right, but slower than WASM. */

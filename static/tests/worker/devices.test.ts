@@ -91,3 +91,52 @@ test('a device that fails later is left for the next', async () => {
   expect(states(it)).toEqual({ webgpu: 'failed', wasm: 'active' });
   expect(await it.descend(LOST)).toBeNull();
 });
+
+describe('two rungs of one device', () => {
+  const half: Rung = { ...rung('webgpu-f16'), probe: () => Promise.resolve(FINE) };
+  const whole: Rung = { ...rung('webgpu-f32'), probe: () => Promise.resolve(FINE) };
+
+  function rung(variant: string): Rung {
+    return {
+      device: 'webgpu',
+      variant,
+      probe: () => Promise.resolve({ usable: false, reason: { code: 'no-f16' } }),
+      open: () => Promise.reject(new Error('not used here')),
+    };
+  }
+
+  /** Opens the variants that are there. */
+  function climbing(rungs: readonly Rung[], variants: readonly string[]) {
+    const opened: string[] = [];
+    const ladder = new Ladder(rungs, ({ variant }) => {
+      if (!variants.includes(variant)) throw new LocalphiError('variant', `no ${variant}`);
+      opened.push(variant);
+      return Promise.resolve({} as DecoderSession);
+    });
+    return { ladder, opened };
+  }
+
+  test('the better one is taken, and the other one when it fails', async () => {
+    const { ladder, opened } = climbing([half, whole], ['webgpu-f16', 'webgpu-f32']);
+    expect((await ladder.climb('webgpu'))?.device).toBe('webgpu');
+    expect((await ladder.descend(LOST))?.device).toBe('webgpu');
+    expect(opened).toEqual(['webgpu-f16', 'webgpu-f32']);
+    expect(ladder.reports).toEqual([{ device: 'webgpu', state: 'active', reason: null }]);
+    expect(await ladder.descend(LOST)).toBeNull();
+    expect(ladder.reports).toEqual([{ device: 'webgpu', state: 'failed', reason: LOST }]);
+  });
+
+  test('a model without numbers of 16 bits is loaded with those of 32', async () => {
+    const { ladder } = climbing([half, whole], ['webgpu-f32']);
+    expect((await ladder.climb('auto'))?.device).toBe('webgpu');
+    expect(ladder.reports).toEqual([{ device: 'webgpu', state: 'active', reason: null }]);
+  });
+
+  test('why there is none is told of the one that the model has', async () => {
+    const { ladder } = climbing([rung('webgpu-f16'), whole], ['webgpu-f16']);
+    expect(await ladder.climb('auto')).toBeNull();
+    expect(ladder.reports).toEqual([
+      { device: 'webgpu', state: 'failed', reason: { code: 'no-f16' } },
+    ]);
+  });
+});

@@ -5,6 +5,7 @@
  * One kernel keeps the `count` largest of each segment of 2048; run again on what it kept, until one
  * segment is left. Beside them it sums the weights of each segment, relative to the segment's largest.
  */
+import { floatsOf, HALF_BYTES } from './half';
 import type { Head, Logits } from './logits';
 import { HEAD_IDS } from './logits';
 
@@ -18,6 +19,9 @@ const NOTHING = 0xffffffff;
  * assume that there is no NaN, and then comparisons with one mean nothing.
  */
 const SHADER = /* wgsl */ `
+/** Whether the logits are float16, two in a number; what is kept of them is float32. */
+override HALF: bool = false;
+
 struct Job { size: u32, start: u32, count: u32, first: u32, temperature: f32 }
 @group(0) @binding(0) var<uniform> job: Job;
 @group(0) @binding(1) var<storage, read> values: array<u32>;
@@ -42,11 +46,26 @@ fn bitsOf(key: u32) -> u32 {
   return select(~key, key & 0x7fffffffu, (key >> 31u) == 1u);
 }
 
+/** The bits of a float32 from those of a float16, also of NaN and of what is infinite. */
+fn widened(bits: u32) -> u32 {
+  let sign = (bits & 0x8000u) << 16u;
+  let exponent = (bits >> 10u) & 31u;
+  let fraction = bits & 1023u;
+  if (exponent == 0u) { return sign | bitcast<u32>(f32(fraction) * 0x1p-24); }
+  if (exponent == 31u) { return sign | 0x7f800000u | (fraction << 13u); }
+  return sign | ((exponent + 112u) << 23u) | (fraction << 13u);
+}
+
+fn valueAt(place: u32) -> u32 {
+  if (!HALF || job.first == 0u) { return values[place]; }
+  return widened((values[place / 2u] >> (16u * (place % 2u))) & 0xffffu);
+}
+
 @compute @workgroup_size(${THREADS})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
   let offset = group.x * ${SEGMENT}u;
   let size = min(${SEGMENT}u, job.size - offset);
-  for (var i = thread; i < size; i += ${THREADS}u) { keys[i] = keyOf(values[job.start + offset + i]); }
+  for (var i = thread; i < size; i += ${THREADS}u) { keys[i] = keyOf(valueAt(job.start + offset + i)); }
 
   var peak = 0.0;
   for (var round = 0u; round < job.count; round++) {
@@ -112,7 +131,7 @@ interface Job {
   readonly temperature: number;
 }
 
-/** The float32 logits from number `start` of a buffer on. */
+/** The logits from number `start` of a buffer on. */
 interface Row {
   readonly buffer: GPUBuffer;
   readonly start: number;
@@ -133,19 +152,25 @@ export class HeadFinder {
   readonly #gpu: GPUDevice;
   readonly #pipeline: GPUComputePipeline;
   readonly #groups: number;
+  readonly #half: boolean;
   readonly #buffers: Buffers;
   /** One for each run over the segments of a head. */
   readonly #jobs: GPUBuffer[] = [];
   /** For the rare download of a whole row. */
   #whole: GPUBuffer | null = null;
 
-  /** size: of the vocabulary (V). */
-  constructor(gpu: GPUDevice, size: number) {
+  /** size: of the vocabulary (V). half: whether the logits are float16, else they are float32. */
+  constructor(gpu: GPUDevice, size: number, half: boolean) {
     this.#gpu = gpu;
+    this.#half = half;
     this.#groups = Math.ceil(size / SEGMENT);
     this.#pipeline = gpu.createComputePipeline({
       layout: 'auto',
-      compute: { module: gpu.createShaderModule({ code: SHADER }), entryPoint: 'main' },
+      compute: {
+        module: gpu.createShaderModule({ code: SHADER }),
+        entryPoint: 'main',
+        constants: { HALF: half ? 1 : 0 },
+      },
     });
     const storage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC;
     const kept = () => gpu.createBuffer({ size: this.#groups * HEAD_IDS * 4, usage: storage });
@@ -174,12 +199,19 @@ export class HeadFinder {
 
   /** The whole row. One call at a time. */
   async download({ buffer, start, size }: Row): Promise<Float32Array> {
+    const numberBytes = this.#half ? HALF_BYTES : 4;
+    const from = start * numberBytes;
+    const aligned = from - (from % 4); // copies begin and end at multiples of 4 bytes
+    const bytes = Math.ceil((from + size * numberBytes - aligned) / 4) * 4;
     const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
-    this.#whole ??= this.#gpu.createBuffer({ size: size * 4, usage });
+    this.#whole ??= this.#gpu.createBuffer({ size: size * numberBytes + 8, usage });
     const encoder = this.#gpu.createCommandEncoder();
-    encoder.copyBufferToBuffer(buffer, start * 4, this.#whole, 0, size * 4);
+    encoder.copyBufferToBuffer(buffer, aligned, this.#whole, 0, bytes);
     this.#gpu.queue.submit([encoder.finish()]);
-    return new Float32Array(await readBack(this.#whole, size * 4));
+    const read = await readBack(this.#whole, bytes);
+    return this.#half
+      ? floatsOf(new Uint16Array(read, from - aligned, size))
+      : new Float32Array(read, 0, size);
   }
 
   /** Encodes the runs that leave one segment; which of the two kept buffers has it. */
