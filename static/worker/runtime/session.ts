@@ -24,6 +24,8 @@ export interface DecoderSession {
   read(ids: readonly number[]): Promise<readonly Logits[]>;
   /** Whether `read` gives the logits of each id; false until that is known. */
   readonly logitsOfAll: boolean;
+  /** True where several ids are quick to read at the very beginning alone, and behind others one by one. */
+  readonly readsFromTheStart?: boolean;
   /** Forget all but the first `length` ids; those keep their place in the cache. */
   rewind(length: number): void;
   /** Frees graph and cache. May be called twice. */
@@ -50,10 +52,12 @@ export async function openWasmSession(source: SessionSource): Promise<DecoderSes
   const ort = await loadOrt();
   const weights = readWeights(source);
   const options = { executionProviders: ['wasm'] };
-  const { session, inPlace } = await createSession(ort, source, weights, options);
-  const growing = () =>
-    new OrtDecoder(ort, session, new GrowingKv(ort, source.config), source.config);
-  return (inPlace ? await HeapDecoder.over(session, ortWasm(), source) : null) ?? growing();
+  const created = await createSession(ort, source, weights, options);
+  const { session, inPlace } = created;
+  return (
+    (inPlace ? await HeapDecoder.over(session, ortWasm(), source) : null) ??
+    new OrtDecoder(ort, created, new GrowingKv(ort, source.config), source.config)
+  );
 }
 
 /** The model on a GPU, with the full limits of its adapter. The device lives and dies with it. */
@@ -66,15 +70,15 @@ export async function openWebGpuSession(source: SessionSource): Promise<DecoderS
     const { config, contextLength } = source;
     const outputs = [...presentNames(config), config.names.logits];
     const weights = hasJspi() ? lazyWeights(source) : readWeights(source);
-    const { session, inPlace } = await createSession(ort, source, weights, {
+    const created = await createSession(ort, source, weights, {
       executionProviders: [{ name: 'webgpu', device: gpu }],
       preferredOutputLocation: Object.fromEntries(outputs.map((name) => [name, 'gpu-buffer'])),
     });
-    const type = kvTypeOf(session, config);
-    const kv = inPlace
+    const type = kvTypeOf(created.session, config);
+    const kv = created.inPlace
       ? new FixedGpuKv(ort, gpu, config, { type, capacity: contextLength })
       : new GrowingGpuKv(ort, gpu, config, type);
-    return new OrtDecoder(ort, session, kv, config, gpu);
+    return new OrtDecoder(ort, created, kv, config, gpu);
   } catch (error) {
     gpu.destroy();
     throw error;
@@ -207,6 +211,8 @@ const LOSS_DELAY_MS = 50;
 
 /** ONNX Runtime's session and a cache, seen as a decoder. Owns both, and the GPU device if given. */
 class OrtDecoder implements DecoderSession {
+  /** The mask of graphs that do not write in place is made for ids behind nothing, or for one id. */
+  readonly readsFromTheStart: boolean;
   readonly #ort: OrtModule;
   readonly #config: DecoderConfig;
   readonly #kv: KvCache;
@@ -222,13 +228,14 @@ class OrtDecoder implements DecoderSession {
 
   constructor(
     ort: OrtModule,
-    session: InferenceSession,
+    { session, inPlace }: Created,
     kv: KvCache,
     config: DecoderConfig,
     gpu: GPUDevice | null = null,
   ) {
     this.#ort = ort;
     this.#session = session;
+    this.readsFromTheStart = !inPlace;
     this.#kv = kv;
     this.#config = config;
     this.#gpu = gpu;
@@ -240,11 +247,14 @@ class OrtDecoder implements DecoderSession {
   }
 
   get logitsOfAll(): boolean {
-    return this.#logitsOfAll;
+    return this.#logitsOfAll && !this.readsFromTheStart;
   }
 
   async read(ids: readonly number[]): Promise<readonly Logits[]> {
-    return this.#guarded(this.#read(ids));
+    if (!this.readsFromTheStart || this.#kv.length === 0) return this.#guarded(this.#read(ids));
+    let last: readonly Logits[] = [];
+    for (const id of ids) last = await this.#guarded(this.#read([id]));
+    return last;
   }
 
   rewind(length: number): void {
