@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from localphi.models.manifest import Canary, write_manifest
+from localphi.models.manifest import Canary, describe_file, write_manifest
 from localphi.toolchain.build.canary import canary_prompt, continued, open_graph
 from localphi.toolchain.build.processes import run_python
 from localphi.toolchain.quantize.run import source_model
@@ -21,8 +21,14 @@ CONTEXT = 256
 GRAPH = "model.onnx"
 
 
-def write_multi_head_phi(folder: Path) -> Path:
-    """A model folder for WASM and WebGPU, in float32, with a canary of ONNX Runtime on the CPU."""
+HALF_GRAPH = "model-web-f16.onnx"
+
+
+def write_multi_head_phi(folder: Path, *, half: bool = False) -> Path:
+    """A model folder for WASM and WebGPU, in float32, with a canary of ONNX Runtime on the CPU.
+
+    half: beside it, for WebGPU, the export as it was, in float16; the CPU cannot run that one.
+    """
     import onnx
 
     made, out = folder / "float16", folder / "multi-head-phi"
@@ -54,9 +60,14 @@ def write_multi_head_phi(folder: Path) -> Path:
     prompt = canary_prompt(out, manifest.prompt_format, CONTEXT)
     canary = Canary(prompt, continued(open_graph(out, GRAPH), prompt))
     variant = replace(manifest.variants["server-cpu"], canary=canary)
-    write_manifest(
-        out, replace(manifest, variants=dict.fromkeys(("server-cpu", "wasm", "webgpu-f32"), variant))
-    )
+    variants = dict.fromkeys(("server-cpu", "wasm", "webgpu-f32"), variant)
+    files = dict(manifest.files)
+    if half:
+        onnx.save(onnx.load(str(made / GRAPH)), str(out / HALF_GRAPH))
+        files[HALF_GRAPH] = describe_file(out / HALF_GRAPH)
+        small = tuple(name for name in variant.files if name.endswith(".json"))
+        variants["webgpu-f16"] = replace(variant, files=(*small, HALF_GRAPH), canary=None)
+    write_manifest(out, replace(manifest, files=files, variants=variants))
     return out
 
 
