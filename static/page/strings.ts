@@ -228,7 +228,8 @@ export const strings = {
   detour: (reason: string, device: Device) => `${reason} Using ${devicesInText[device]} instead.`,
   moved: (device: Device) =>
     `The device failed, so the answer was finished on ${devicesInText[device]}.`,
-  restarted: 'The device failed, so the server answered instead.',
+  restarted: (device: Device) =>
+    `The device failed, so the answer was made again on ${devicesInText[device]}.`,
   note: (note: LoadNote) => notes[note],
   error: (kind: ErrorKind) => errors[kind],
   loading: 'Loading',

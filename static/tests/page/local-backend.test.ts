@@ -115,7 +115,7 @@ test('the questions of a load go to who asked for it, and the answers back', asy
   const asked: unknown[] = [];
   const load = backend.load(
     'tiny',
-    'auto',
+    { choice: 'auto', oneThread: false },
     {
       onProgress: ({ loadedBytes }) => asked.push(loadedBytes),
       onPlan: (bytes) => {
@@ -126,6 +126,7 @@ test('the questions of a load go to who asked for it, and the answers back', asy
         asked.push([needs, free]);
         return Promise.resolve();
       },
+      onTrying: (device) => asked.push(device),
     },
     stop,
   );

@@ -53,8 +53,8 @@ _ADAPTER = {
     "description": "Name of a LoRA adapter of the model; left out: the model as it is.",
 }
 _BEGUN = (
-    "Tokens that the answer begins with, chosen elsewhere: it goes on after them, and is told from the first of "
-    "them. Without `tools`, `response_format`, `logprobs` and `seed`, and for one answer."
+    "Tokens that the answer begins with, chosen elsewhere: it goes on after them, and is told from the first "
+    "of them. Without `tools`, `response_format`, `logprobs` and `seed`, and for one answer."
 )
 Refusal = tuple[str, tuple[Any, ...], str]
 """A field, values that mean "not used", what to do instead."""
