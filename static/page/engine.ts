@@ -303,14 +303,19 @@ export class Engine {
         step = threadsFailed(this.#rungs.value) ? stepBelow('wasm', at) : null;
       } catch (error) {
         problem = fromShape(toShape(error, 'worker'));
-        const died: BrowserDevice | null = problem.kind === 'worker' ? run.trying : null;
-        if (died) run.failures.set(died, reasonOf(problem));
-        step = died && stepBelow(died, at);
+        step = this.#stepAfterLoad(run, at, problem);
       }
       if (step) run.browser?.close();
     }
     if (problem && run === this.#run) this.#markBrowser(reasonOf(problem));
     return problem;
+  }
+
+  /** Below the device that the worker did not survive; null where something else went wrong. */
+  #stepAfterLoad(run: Run, step: Step, problem: LocalphiError): Step | null {
+    if (problem.kind !== 'worker' || run.trying === null) return null;
+    run.failures.set(run.trying, reasonOf(problem));
+    return stepBelow(run.trying, step);
   }
 
   /** As `#loadBrowser`, with one worker. Rejects when it died, or the files are at fault. */

@@ -224,7 +224,12 @@ export class LocalBackend implements Backend {
         reject,
         onMessage: (answer) => {
           if (answer.type === 'error') reject(fromShape(answer.error));
-          else this.#told(id, () => onMessage(answer, resolve), reject);
+          else {
+            const tell = () => {
+              onMessage(answer, resolve);
+            };
+            this.#told(id, tell, reject);
+          }
         },
       });
       this.#send(message);
