@@ -2,7 +2,7 @@
 import { LocalphiError } from '../shared/errors';
 import { parseJson } from '../shared/json';
 import { parseDecoderConfig, withGraphOf } from '../shared/manifest';
-import type { Manifest, Sampling, Variant } from '../shared/manifest';
+import type { DecoderConfig, Manifest, Sampling, Variant } from '../shared/manifest';
 import { render } from '../shared/prompt';
 import type {
   AnswerIds,
@@ -17,6 +17,7 @@ import { checkCanary } from './canary';
 import { Ladder, RUNGS, reasonOf } from './devices';
 import type { Footing, Rung } from './devices';
 import type { FilesOptions, ModelFetcher } from './files/fetch-model';
+import { needOf } from './memory-plan';
 import { generate, replay } from './runtime/generate';
 import type { Answer, AnswerListener } from './runtime/generate';
 import { Guides } from './runtime/guides';
@@ -29,6 +30,8 @@ import { Tokenizer } from './runtime/tokenizer';
 
 /** Compiling shaders for a big model may take a minute; a provider that hangs takes for ever. */
 const SESSION_TIMEOUT_MS = 120_000;
+
+const CONFIG = 'genai_config.json';
 
 /** Told what happens to an answer, in order. */
 export interface ChatListener extends AnswerListener {
@@ -212,14 +215,28 @@ export class Model {
   }
 
   async #openVariant(rung: Rung, variant: Variant): Promise<DecoderSession> {
+    const config = await this.#readConfig(variant);
+    await this.#plan(rung, variant, config);
     const files = await this.#fetcher.files(variant.files, this.#options);
-    const json = await readJson(files, 'genai_config.json');
-    const config = withGraphOf(parseDecoderConfig(json), variant);
     this.#language ??= await this.#readLanguage(files, config.endIds);
     const contextLength = variant.contextLength ?? this.manifest.contextLength;
     this.#contextLength = contextLength;
     const source = { config, contextLength, files };
     return withTimeout(openChecked(rung, source, variant), SESSION_TIMEOUT_MS);
+  }
+
+  async #readConfig(variant: Variant): Promise<DecoderConfig> {
+    const entries = variant.files.filter(({ name }) => name === CONFIG);
+    const files = await this.#fetcher.files(entries, this.#options);
+    return withGraphOf(parseDecoderConfig(await readJson(files, CONFIG)), variant);
+  }
+
+  /** Rejects with `memory` when there is no room on the rung, whatever would be fetched. */
+  async #plan(rung: Rung, variant: Variant, config: DecoderConfig): Promise<void> {
+    if (!variant.memory) return;
+    const contextLength = variant.contextLength ?? this.manifest.contextLength;
+    const problem = await rung.plan(needOf(variant.memory, config.layers, contextLength));
+    if (problem) throw new LocalphiError('memory', problem);
   }
 
   /** Whether files were damaged and are whole again. */

@@ -116,11 +116,16 @@ export class FixedGpuKv implements KvCache {
   readonly #tensors: Tensor[];
 
   /** capacity: most tokens to hold. A device short of memory reports it later, as a GPU error. */
-  constructor(ort: OrtModule, gpu: GPUDevice, config: DecoderConfig, capacity: number) {
+  constructor(
+    ort: OrtModule,
+    gpu: GPUDevice,
+    config: DecoderConfig,
+    capacity: number,
+    type: GpuType,
+  ) {
     this.#slots = slotsOf(config);
     const dims = [1, config.kvHeads, capacity, config.headSize]; // (1, H, S, D)
-    const size = fixedBufferBytes(config, capacity);
-    this.#tensors = this.#slots.map(() => gpuTensor(ort, gpu, dims, size));
+    this.#tensors = this.#slots.map(() => gpuTensor(ort, gpu, dims, type));
   }
 
   get length(): number {
@@ -149,19 +154,24 @@ export class FixedGpuKv implements KvCache {
   }
 }
 
-/** A float32 tensor of our own on the GPU; disposing of it frees the buffer. */
-function gpuTensor(ort: OrtModule, gpu: GPUDevice, dims: readonly number[], size: number): Tensor {
+/** What keys, values and logits are on a GPU. */
+export type GpuType = 'float32' | 'float16';
+
+/** A tensor of our own on the GPU; disposing of it frees the buffer. */
+function gpuTensor(
+  ort: OrtModule,
+  gpu: GPUDevice,
+  dims: readonly number[],
+  dataType: GpuType,
+): Tensor {
+  const bytes = dims.reduce((product, dim) => product * dim, dataType === 'float16' ? 2 : 4);
+  const size = Math.ceil(bytes / 4) * 4; // as buffers want it
   const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
   const buffer = gpu.createBuffer({ size, usage });
   const dispose = () => {
     buffer.destroy();
   };
-  return ort.Tensor.fromGpuBuffer(buffer, { dataType: 'float32', dims, dispose });
-}
-
-/** Bytes of one of the buffers that FixedGpuKv makes. */
-export function fixedBufferBytes(config: DecoderConfig, capacity: number): number {
-  return Float32Array.BYTES_PER_ELEMENT * config.kvHeads * capacity * config.headSize;
+  return ort.Tensor.fromGpuBuffer(buffer, { dataType, dims, dispose });
 }
 
 /** Tensor names of every layer, in layer order, from patterns with `%d`. */

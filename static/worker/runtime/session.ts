@@ -4,8 +4,8 @@ import type { DecoderConfig } from '../../shared/manifest';
 import { FileBytes } from './file-bytes';
 import { GpuLogits, HeadFinder } from './gpu-logits';
 import { HeapDecoder } from './heap-decoder';
-import { FixedGpuKv, GrowingKv, fixedBufferBytes, pastNames, presentNames } from './kv';
-import type { KvCache } from './kv';
+import { FixedGpuKv, GrowingKv, pastNames, presentNames } from './kv';
+import type { GpuType, KvCache } from './kv';
 import { logitsInMemory } from './logits';
 import type { Head, Logits } from './logits';
 import { hasJspi, loadOrt, ortWasm } from './ort';
@@ -56,13 +56,16 @@ export async function openWasmSession(source: SessionSource): Promise<DecoderSes
 }
 
 /** The model on a GPU, with the full limits of its adapter. The device lives and dies with it. */
-export async function openWebGpuSession(source: SessionSource): Promise<DecoderSession> {
+export async function openWebGpuSession(
+  source: SessionSource,
+  type: GpuType,
+): Promise<DecoderSession> {
   const ort = await loadOrt();
   const adapter = await requestAdapter();
   if (!adapter) throw new LocalphiError('device', 'there is no GPU adapter any more');
-  const gpu = await requestDevice(adapter, source);
+  const gpu = await requestDevice(adapter);
   try {
-    const kv = new FixedGpuKv(ort, gpu, source.config, source.contextLength);
+    const kv = new FixedGpuKv(ort, gpu, source.config, source.contextLength, type);
     const outputs = [...presentNames(source.config), source.config.names.logits];
     const weights = hasJspi() ? lazyWeights(source) : readWeights(source);
     const session = await createSession(ort, source, weights, {
@@ -103,15 +106,7 @@ const LIMITS = [
  */
 const SMALLEST_SUBGROUP = 8;
 
-async function requestDevice(adapter: GPUAdapter, source: SessionSource): Promise<GPUDevice> {
-  const wantedBytes = fixedBufferBytes(source.config, source.contextLength);
-  const allowedBytes = adapter.limits.maxStorageBufferBindingSize;
-  if (wantedBytes > allowedBytes) {
-    throw new LocalphiError(
-      'device',
-      `the cache needs buffers of ${wantedBytes} bytes, and the adapter allows ${allowedBytes}`,
-    );
-  }
+async function requestDevice(adapter: GPUAdapter): Promise<GPUDevice> {
   return adapter.requestDevice({
     requiredFeatures: wantedFeatures(adapter),
     requiredLimits: Object.fromEntries(LIMITS.map((name) => [name, adapter.limits[name]])),
@@ -279,7 +274,8 @@ class OrtDecoder implements DecoderSession {
   /** The logits of each position of a (1, T, V) tensor. */
   #rowsOf(tensor: Tensor | undefined): readonly Logits[] {
     const [, positions, size] = tensor?.dims ?? [];
-    if (tensor?.type !== 'float32' || positions === undefined || size === undefined) {
+    const known = tensor?.type === 'float32' || (tensor?.type === 'float16' && this.#gpu);
+    if (!tensor || !known || positions === undefined || size === undefined) {
       throw new LocalphiError('device', `wanted float32 logits, but they are ${tensor?.type}`);
     }
     return Array.from({ length: positions }, (_, position) => this.#row(tensor, position, size));
@@ -290,7 +286,7 @@ class OrtDecoder implements DecoderSession {
       const start = position * size;
       return logitsInMemory((tensor.data as Float32Array).subarray(start, start + size));
     }
-    this.#finder ??= new HeadFinder(this.#gpu, size);
+    this.#finder ??= new HeadFinder(this.#gpu, size, tensor.type === 'float16');
     const logits = new GpuLogits(this.#finder, tensor.gpuBuffer, position, size);
     return {
       size,
