@@ -285,14 +285,14 @@ def test_leaving_the_loop_ends_the_answer_and_the_next_is_quick(phi: Page) -> No
 
 def test_an_answer_outlives_its_worker(phi: Page) -> None:
     phi.evaluate(
-        """async (messages) => {
+        """async (params) => {
           globalThis.said = '';
-          const stream = await phi.chat.completions.create({ messages, stream: true, temperature: 0 });
+          const stream = await phi.chat.completions.create({ ...params, stream: true });
           globalThis.whole = (async () => {
             for await (const { choices } of stream) said += choices[0].delta.content ?? '';
           })();
         }""",
-        MESSAGES,
+        {"messages": MESSAGES, "temperature": 0, "max_tokens": PARITY["max_tokens"]},
     )
     wait_until(phi, lambda: phi.evaluate("said.length > 5"))
     (worker,) = (one for one in phi.workers if "/assets/" in one.url)

@@ -111,7 +111,10 @@ def _device(page: Page) -> str | None:
 
 
 def test_a_lost_gpu_moves_the_answer_to_wasm(open_: Callable[..., Page]) -> None:
-    page = open_("?device=webgpu&debug=1", LOSE_GPU)
+    def short_canary(manifest: Any) -> None:  # a software adapter takes half a second for a token
+        del manifest["variants"]["webgpu-f32"]["canary"]["expected"][1:]
+
+    page = open_("?device=webgpu&debug=1", LOSE_GPU, short_canary)
     assert _device(page) == "webgpu"
     got = page.evaluate(ASK, [CASE["messages"], 16])
     assert got["moved"] == ["wasm"]
