@@ -22,9 +22,16 @@ export interface Canary {
   readonly expected: readonly number[];
 }
 
+export interface VariantMemory {
+  readonly weightsBytes: number;
+  readonly kvBytesPerToken: number;
+}
+
 export interface Variant {
   readonly files: readonly FileEntry[];
   readonly canary: Canary | null;
+  /** Null where the manifest does not say. */
+  readonly memory: VariantMemory | null;
   /** Most tokens on this device; null where that is the model's own number. */
   readonly contextLength: number | null;
 }
@@ -234,7 +241,17 @@ function parseVariant(name: string, json: unknown, files: ReadonlyMap<string, Fi
   return {
     files: listed,
     canary: parseCanary(variant['canary'], `${where}.canary`),
+    memory: parseMemory(variant['memory'], `${where}.memory`),
     contextLength: context === undefined ? null : asCount(context, `${where}.context_length`),
+  };
+}
+
+function parseMemory(json: unknown, where: string): VariantMemory | null {
+  if (json === null || json === undefined) return null;
+  const memory = asObject(json, where);
+  return {
+    weightsBytes: asCount(memory['weights_bytes'], `${where}.weights_bytes`),
+    kvBytesPerToken: asCount(memory['kv_bytes_per_token'], `${where}.kv_bytes_per_token`),
   };
 }
 

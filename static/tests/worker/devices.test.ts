@@ -18,6 +18,7 @@ function ladder(webgpu: Probe, failures: Partial<Record<BrowserDevice, Error>> =
     device,
     variant: device,
     probe: () => Promise.resolve(device === 'webgpu' ? webgpu : FINE),
+    plan: () => Promise.resolve(null),
     open: () => Promise.reject(new Error('not used here')),
   }));
   const open = ({ device }: Rung) => {
@@ -93,50 +94,57 @@ test('a device that fails later is left for the next', async () => {
 });
 
 describe('two rungs of one device', () => {
-  const half: Rung = { ...rung('webgpu-f16'), probe: () => Promise.resolve(FINE) };
-  const whole: Rung = { ...rung('webgpu-f32'), probe: () => Promise.resolve(FINE) };
-
-  function rung(variant: string): Rung {
-    return {
-      device: 'webgpu',
-      variant,
-      probe: () => Promise.resolve({ usable: false, reason: { code: 'no-f16' } }),
-      open: () => Promise.reject(new Error('not used here')),
-    };
-  }
-
-  /** Opens the variants that are there. */
-  function climbing(rungs: readonly Rung[], variants: readonly string[]) {
+  /** WebGPU with float16, with float32, then WASM; those in `failing` cannot be opened. */
+  function threeRungs(failing: readonly string[], half: Probe = FINE, all?: 'variant') {
     const opened: string[] = [];
-    const ladder = new Ladder(rungs, ({ variant }) => {
-      if (!variants.includes(variant)) throw new LocalphiError('variant', `no ${variant}`);
-      opened.push(variant);
-      return Promise.resolve({} as DecoderSession);
+    const rung = (device: BrowserDevice, variant: string, probe = FINE): Rung => ({
+      ...{ device, variant },
+      probe: () => Promise.resolve(probe),
+      plan: () => Promise.resolve(null),
+      open: () => Promise.reject(new Error('not used here')),
     });
-    return { ladder, opened };
+    const rungs = [rung('webgpu', 'f16', half), rung('webgpu', 'f32'), rung('wasm', 'wasm')];
+    const open = ({ variant }: Rung) => {
+      opened.push(variant);
+      if (all) return Promise.reject(new LocalphiError(all, `no ${variant}`));
+      if (failing.includes(variant)) return Promise.reject(new Error(`no ${variant}`));
+      return Promise.resolve({} as DecoderSession);
+    };
+    return { it: new Ladder(rungs, open), opened };
   }
 
-  test('the better one is taken, and the other one when it fails', async () => {
-    const { ladder, opened } = climbing([half, whole], ['webgpu-f16', 'webgpu-f32']);
-    expect((await ladder.climb('webgpu'))?.device).toBe('webgpu');
-    expect((await ladder.descend(LOST))?.device).toBe('webgpu');
-    expect(opened).toEqual(['webgpu-f16', 'webgpu-f32']);
-    expect(ladder.reports).toEqual([{ device: 'webgpu', state: 'active', reason: null }]);
-    expect(await ladder.descend(LOST)).toBeNull();
-    expect(ladder.reports).toEqual([{ device: 'webgpu', state: 'failed', reason: LOST }]);
+  test('are tried in order, and told as one', async () => {
+    const { it, opened } = threeRungs(['f16']);
+    expect((await it.climb('auto'))?.device).toBe('webgpu');
+    expect(opened).toEqual(['f16', 'f32']);
+    expect(states(it)).toEqual({ webgpu: 'active', wasm: 'untried' });
   });
 
-  test('a model without numbers of 16 bits is loaded with those of 32', async () => {
-    const { ladder } = climbing([half, whole], ['webgpu-f32']);
-    expect((await ladder.climb('auto'))?.device).toBe('webgpu');
-    expect(ladder.reports).toEqual([{ device: 'webgpu', state: 'active', reason: null }]);
+  test('a loss moves from one to the other, then below', async () => {
+    const { it, opened } = threeRungs([]);
+    await it.climb('webgpu');
+    expect((await it.descend(LOST))?.device).toBe('webgpu');
+    expect(states(it)).toEqual({ webgpu: 'active', wasm: 'untried' });
+    expect((await it.descend(LOST))?.device).toBe('wasm');
+    expect(opened).toEqual(['f16', 'f32', 'wasm']);
+    expect(it.reports[0]).toEqual({ device: 'webgpu', state: 'failed', reason: LOST });
   });
 
   test('why there is none is told of the one that the model has', async () => {
-    const { ladder } = climbing([rung('webgpu-f16'), whole], ['webgpu-f16']);
-    expect(await ladder.climb('auto')).toBeNull();
-    expect(ladder.reports).toEqual([
-      { device: 'webgpu', state: 'failed', reason: { code: 'no-f16' } },
-    ]);
+    const { it } = threeRungs([], { usable: false, reason: { code: 'no-f16' } }, 'variant');
+    expect(await it.climb('auto')).toBeNull();
+    expect(it.reports[0]?.reason).toEqual({ code: 'no-f16' });
   });
+
+  test('without 16-bit numbers the other one is there', async () => {
+    const { it, opened } = threeRungs([], { usable: false, reason: { code: 'no-f16' } });
+    await it.climb('auto');
+    expect(opened).toEqual(['f32']);
+  });
+});
+
+test('a model without room is named', async () => {
+  const { it } = ladder(FINE, { webgpu: new LocalphiError('memory', 'too large') });
+  await it.climb('auto');
+  expect(it.reports[0]?.reason).toEqual({ code: 'too-large', detail: 'too large' });
 });

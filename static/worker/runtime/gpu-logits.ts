@@ -5,7 +5,6 @@
  * One kernel keeps the `count` largest of each segment of 2048; run again on what it kept, until one
  * segment is left. Beside them it sums the weights of each segment, relative to the segment's largest.
  */
-import { floatsOf, HALF_BYTES } from './half';
 import type { Head, Logits } from './logits';
 import { HEAD_IDS } from './logits';
 
@@ -19,10 +18,7 @@ const NOTHING = 0xffffffff;
  * assume that there is no NaN, and then comparisons with one mean nothing.
  */
 const SHADER = /* wgsl */ `
-/** Whether the logits are float16, two in a number; what is kept of them is float32. */
-override HALF: bool = false;
-
-struct Job { size: u32, start: u32, count: u32, first: u32, temperature: f32 }
+struct Job { size: u32, start: u32, count: u32, first: u32, temperature: f32, half: u32 }
 @group(0) @binding(0) var<uniform> job: Job;
 @group(0) @binding(1) var<storage, read> values: array<u32>;
 @group(0) @binding(2) var<storage, read> ids: array<u32>;
@@ -46,19 +42,19 @@ fn bitsOf(key: u32) -> u32 {
   return select(~key, key & 0x7fffffffu, (key >> 31u) == 1u);
 }
 
-/** The bits of a float32 from those of a float16, also of NaN and of what is infinite. */
+/** The bits of a float32 that is the same number as this float16. */
 fn widened(bits: u32) -> u32 {
   let sign = (bits & 0x8000u) << 16u;
   let exponent = (bits >> 10u) & 31u;
-  let fraction = bits & 1023u;
-  if (exponent == 0u) { return sign | bitcast<u32>(f32(fraction) * 0x1p-24); }
+  let fraction = bits & 0x3ffu;
   if (exponent == 31u) { return sign | 0x7f800000u | (fraction << 13u); }
+  if (exponent == 0u) { return sign | bitcast<u32>(f32(fraction) * 0x1p-24f); }
   return sign | ((exponent + 112u) << 23u) | (fraction << 13u);
 }
 
-fn valueAt(place: u32) -> u32 {
-  if (!HALF || job.first == 0u) { return values[place]; }
-  return widened((values[place / 2u] >> (16u * (place % 2u))) & 0xffffu);
+fn valueAt(index: u32) -> u32 {
+  if (job.half == 0u) { return values[index]; }
+  return widened((values[index / 2u] >> (16u * (index % 2u))) & 0xffffu);
 }
 
 @compute @workgroup_size(${THREADS})
@@ -129,6 +125,8 @@ interface Job {
   readonly count: number;
   readonly first: boolean;
   readonly temperature: number;
+  /** Whether the values are float16. */
+  readonly half: boolean;
 }
 
 /** The logits from number `start` of a buffer on. */
@@ -159,18 +157,14 @@ export class HeadFinder {
   /** For the rare download of a whole row. */
   #whole: GPUBuffer | null = null;
 
-  /** size: of the vocabulary (V). half: whether the logits are float16, else they are float32. */
-  constructor(gpu: GPUDevice, size: number, half: boolean) {
+  /** size: of the vocabulary (V). half: the logits are float16, else float32. */
+  constructor(gpu: GPUDevice, size: number, half = false) {
     this.#gpu = gpu;
     this.#half = half;
     this.#groups = Math.ceil(size / SEGMENT);
     this.#pipeline = gpu.createComputePipeline({
       layout: 'auto',
-      compute: {
-        module: gpu.createShaderModule({ code: SHADER }),
-        entryPoint: 'main',
-        constants: { HALF: half ? 1 : 0 },
-      },
+      compute: { module: gpu.createShaderModule({ code: SHADER }), entryPoint: 'main' },
     });
     const storage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC;
     const kept = () => gpu.createBuffer({ size: this.#groups * HEAD_IDS * 4, usage: storage });
@@ -199,19 +193,16 @@ export class HeadFinder {
 
   /** The whole row. One call at a time. */
   async download({ buffer, start, size }: Row): Promise<Float32Array> {
-    const numberBytes = this.#half ? HALF_BYTES : 4;
-    const from = start * numberBytes;
-    const aligned = from - (from % 4); // copies begin and end at multiples of 4 bytes
-    const bytes = Math.ceil((from + size * numberBytes - aligned) / 4) * 4;
     const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
-    this.#whole ??= this.#gpu.createBuffer({ size: size * numberBytes + 8, usage });
+    const width = this.#half ? 2 : 4;
+    const before = (start * width) % 4; // copies begin and end at whole words
+    const bytes = Math.ceil((before + size * width) / 4) * 4;
+    this.#whole ??= this.#gpu.createBuffer({ size: (size + 1) * 4, usage });
     const encoder = this.#gpu.createCommandEncoder();
-    encoder.copyBufferToBuffer(buffer, aligned, this.#whole, 0, bytes);
+    encoder.copyBufferToBuffer(buffer, start * width - before, this.#whole, 0, bytes);
     this.#gpu.queue.submit([encoder.finish()]);
-    const read = await readBack(this.#whole, bytes);
-    return this.#half
-      ? floatsOf(new Uint16Array(read, from - aligned, size))
-      : new Float32Array(read, 0, size);
+    const copy = await readBack(this.#whole, bytes);
+    return this.#half ? widened(new Uint16Array(copy, before, size)) : new Float32Array(copy);
   }
 
   /** Encodes the runs that leave one segment; which of the two kept buffers has it. */
@@ -219,13 +210,13 @@ export class HeadFinder {
     const { values, ids } = this.#buffers;
     let size = row.size;
     let into: 0 | 1 = 0;
-    const first = { ...row, count, first: true, temperature };
+    const first = { ...row, count, first: true, temperature, half: this.#half };
     this.#encodeRun(encoder, 0, first, row.buffer, ids[1], into);
     for (let run = 1; size > SEGMENT; run++) {
       size = Math.ceil(size / SEGMENT) * count;
       const from: 0 | 1 = into;
       into = from === 0 ? 1 : 0;
-      const job = { size, start: 0, count, first: false, temperature };
+      const job = { size, start: 0, count, first: false, temperature, half: false };
       this.#encodeRun(encoder, run, job, values[from], ids[from], into);
     }
     return into;
@@ -250,15 +241,36 @@ export class HeadFinder {
     pass.end();
   }
 
-  #uniform(run: number, { size, start, count, first, temperature }: Job): GPUBuffer {
+  #uniform(run: number, { size, start, count, first, temperature, half }: Job): GPUBuffer {
     const usage = GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST;
     const uniform = (this.#jobs[run] ??= this.#gpu.createBuffer({ size: JOB_BYTES, usage }));
     const bytes = new ArrayBuffer(JOB_BYTES);
     new Uint32Array(bytes).set([size, start, count, first ? 1 : 0]);
     new Float32Array(bytes)[4] = temperature;
+    new Uint32Array(bytes)[5] = half ? 1 : 0;
     this.#gpu.queue.writeBuffer(uniform, 0, bytes);
     return uniform;
   }
+}
+
+/** The same numbers as float32. */
+function widened(halves: Uint16Array): Float32Array {
+  const wide = new Uint32Array(halves.length);
+  const subnormal = new Float32Array(1);
+  const subnormalBits = new Uint32Array(subnormal.buffer);
+  halves.forEach((bits, i) => {
+    const exponent = (bits >> 10) & 31;
+    const fraction = bits & 0x3ff;
+    subnormal[0] = fraction * 2 ** -24;
+    const size =
+      exponent === 31
+        ? 0x7f800000 | (fraction << 13)
+        : exponent === 0
+          ? subnormalBits[0]!
+          : ((exponent + 112) << 23) | (fraction << 13);
+    wide[i] = (bits & 0x8000 ? 0x80000000 : 0) + size;
+  });
+  return new Float32Array(wide.buffer);
 }
 
 async function readBack(buffer: GPUBuffer, bytes: number): Promise<ArrayBuffer> {

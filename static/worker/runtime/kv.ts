@@ -4,9 +4,7 @@
  * A cache gives the tensors of a run, takes back the results, and knows its length in tokens.
  * It frees the tensors it holds; nobody else does.
  */
-import { LocalphiError } from '../../shared/errors';
 import type { DecoderConfig } from '../../shared/manifest';
-import { HALF_BYTES } from './half';
 import type { InferenceSession, OrtModule, Tensor } from './ort';
 
 export interface KvCache {
@@ -110,7 +108,7 @@ export class GrowingKv implements KvCache {
 /** The numbers of a cache on a GPU. */
 export type KvType = 'float32' | 'float16';
 
-const TYPE_BYTES: Readonly<Record<KvType, number>> = { float32: 4, float16: HALF_BYTES };
+const TYPE_BYTES: Readonly<Record<KvType, number>> = { float32: 4, float16: 2 };
 
 /**
  * A cache of fixed size on the GPU; a run writes into the tensors it reads.
@@ -131,14 +129,6 @@ export class FixedGpuKv implements KvCache {
   ) {
     this.#slots = slotsOf(config);
     const dims = [1, config.kvHeads, capacity, config.headSize]; // (1, H, S, D)
-    const wantedBytes = bytesOf(type, dims);
-    const allowedBytes = gpu.limits.maxStorageBufferBindingSize;
-    if (wantedBytes > allowedBytes) {
-      throw new LocalphiError(
-        'device',
-        `the cache needs buffers of ${wantedBytes} bytes, and the adapter allows ${allowedBytes}`,
-      );
-    }
     this.#tensors = this.#slots.map(() => gpuTensor(ort, gpu, type, dims));
   }
 
