@@ -101,7 +101,7 @@ def test_every_room_is_in_the_table() -> None:
     assert {_room(path) for path in _sources()} == set(MAY_IMPORT)
 
 
-def test_agents_import_nothing_of_localphi_but_the_application_and_a_model() -> None:
+def test_agents_import_of_localphi_the_application_and_where_models_are() -> None:
     application = {"localphi.__init__", "localphi.config", "localphi.errors"}
     may_import = {
         "in_process.py": application,

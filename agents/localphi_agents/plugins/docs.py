@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Annotated, Protocol
 
 from semantic_kernel.functions import kernel_function
@@ -24,7 +25,7 @@ class FoundPassage(Protocol):
 class Searchable(Protocol):
     """What `DocumentIndex` of localphi_agents.rag is."""
 
-    async def search(self, query: str, top: int) -> list[FoundPassage]: ...
+    async def search(self, query: str, top: int) -> Sequence[FoundPassage]: ...
 
 
 class Docs:

@@ -15,12 +15,10 @@ from localphi_agents.rag.chunks import Chunk, chunks
 from localphi_agents.rag.database import IN_MEMORY, Database
 from localphi_agents.rag.embedding import LocalEmbedding
 from localphi_agents.rag.errors import NothingToRead, UnreadableFile
-from localphi_agents.rag.ranking import fused
 from localphi_agents.rag.reading import MAX_FILE_BYTES, READABLE, sections
 from localphi_agents.rag.table import Column, Table, VectorColumn
 from localphi_agents.rag.token_vectors import TokenVectorEmbedding
 
-_CANDIDATES = 100
 _EMBEDDED_AT_ONCE = 64
 _MAX_FILES = 50_000
 _MADE_BY = "1"  # counts up when files become other passages than before; then all are read again
@@ -178,16 +176,11 @@ class DocumentIndex:
     def _search(self, query: str, top: int, word_weight: float, vector_weight: float | None) -> list[Passage]:
         weight = self.embedding.hybrid_weight if vector_weight is None else vector_weight
         vector = self.embedding.embed([query], "query")[0] if weight else None
-        limit = max(top, _CANDIDATES)
         with self._database.reading() as connection:
-            words = self._table.with_words(connection, query, limit) if word_weight else []
-            near = (
-                self._table.near(connection, self._vector, vector, limit)
-                if vector is not None and vector.any()
-                else []
+            hits = self._table.hybrid(
+                connection, query, self._vector, vector, top, word_weight=word_weight, vector_weight=weight
             )
-            both = [(word_weight, [row for row, _ in words]), (weight, [row for row, _ in near])]
-            best = dict(fused(both)[:top])
+            best = dict(hits)
             rows = self._table.by_ids(connection, list(best), vectors=False)
         return [
             Passage(row["text"], row["file"], row["heading"], row["page"], best[row["rowid"]]) for row in rows

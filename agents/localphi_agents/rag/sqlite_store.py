@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import json
+import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -30,14 +31,11 @@ from semantic_kernel.exceptions import VectorSearchOptionsException, VectorStore
 from localphi_agents.rag.database import IN_MEMORY, Database, quoted
 from localphi_agents.rag.embedding import LocalEmbedding
 from localphi_agents.rag.filters import Condition, condition
-from localphi_agents.rag.ranking import fused
 from localphi_agents.rag.table import Column, ColumnType, Hit, Metric, Row, Table, VectorColumn
 
 TKey = TypeVar("TKey")
 TModel = TypeVar("TModel")
 _Result = TypeVar("_Result")
-
-CANDIDATES = 100  # of words and of vectors, before they become one ranking
 
 _SCORE = "localphi score"  # no column: columns are fields, and this is no name for one
 _METRICS: dict[DistanceFunction, Metric] = {
@@ -67,7 +65,6 @@ class SqliteCollection(VectorStoreCollection[TKey, TModel], VectorSearch[TKey, T
     """
 
     supported_key_types: ClassVar[set[str] | None] = {"str", "int"}
-    supported_vector_types: ClassVar[set[str] | None] = {"float", "int"}
     supported_search_types: ClassVar[set[SearchType]] = {SearchType.VECTOR, SearchType.KEYWORD_HYBRID}
 
     word_weight: float = 1.0
@@ -132,53 +129,39 @@ class SqliteCollection(VectorStoreCollection[TKey, TModel], VectorSearch[TKey, T
     ) -> KernelSearchResults[VectorSearchResult[TModel]]:
         where = self._condition(options)
         limit = options.top + options.skip
-        if search_type is SearchType.VECTOR:
-            asked = await self._asked(values, vector, options)
-            column = self._vector_column(options)
-            hits = await self._read(
-                lambda connection: self._table.near(connection, column, asked, limit, where)
-            )
-            hits = [(row, self._distance(options, score)) for row, score in hits]
-        else:
-            hits = await self._hybrid(str(values or ""), vector, options, where, max(limit, CANDIDATES))
-        page = hits[options.skip : limit]
-        rows = await self._read(
-            lambda connection: self._table.by_ids(
-                connection, [row for row, _ in page], vectors=options.include_vectors
-            )
-        )
-        scores = dict(page)
-        for row in rows:
-            row[_SCORE] = scores[row["rowid"]]
-        total = None
-        if options.include_total_count:
-            total = await self._read(lambda connection: self._table.count(connection, where))
+        column = self._vector_column(options)
+        hybrid = search_type is SearchType.KEYWORD_HYBRID
+        weight = self._weight(options) if hybrid else 1.0
+        asked = await self._asked(values, vector, options) if weight else None
+        text, words_in = str(values or ""), self._word_column(options.additional_property_name)
+
+        def hits(connection: sqlite3.Connection) -> list[Hit]:
+            if hybrid:
+                return self._table.hybrid(
+                    connection,
+                    text,
+                    column,
+                    asked,
+                    limit,
+                    word_weight=self.word_weight,
+                    vector_weight=weight,
+                    where=where,
+                    words_in=words_in,
+                )
+            assert asked is not None
+            near = self._table.near(connection, column, asked, limit, where)
+            return [(row, self._distance(options, score)) for row, score in near]
+
+        def found(connection: sqlite3.Connection) -> tuple[list[Row], int | None]:
+            page = dict(hits(connection)[options.skip : limit])
+            rows = self._table.by_ids(connection, list(page), vectors=options.include_vectors)
+            for row in rows:
+                row[_SCORE] = page[row["rowid"]]
+            return rows, self._table.count(connection, where) if options.include_total_count else None
+
+        rows, total = await self._read(found)
         results = self._get_vector_search_results_from_results(rows, options)
         return KernelSearchResults(results=results, total_count=total)
-
-    async def _hybrid(
-        self,
-        text: str,
-        vector: Sequence[float | int] | None,
-        options: VectorSearchOptions,
-        where: Condition | None,
-        limit: int,
-    ) -> list[Hit]:
-        weight = self._weight(options)
-        asked = await self._asked(text, vector, options) if weight else None
-        name = options.additional_property_name
-        column = None if name is None else self._word_column(name)
-
-        def rankings(connection: Any) -> list[tuple[float, list[int]]]:
-            words = self._table.with_words(connection, text, limit, where, column) if self.word_weight else []
-            near = (
-                []
-                if asked is None or not asked.any()
-                else self._table.near(connection, self._vector_column(options), asked, limit, where)
-            )
-            return [(self.word_weight, [row for row, _ in words]), (weight, [row for row, _ in near])]
-
-        return fused(await self._read(rankings))
 
     def _weight(self, options: VectorSearchOptions) -> float:
         if self.vector_weight is not None:
@@ -244,7 +227,9 @@ class SqliteCollection(VectorStoreCollection[TKey, TModel], VectorSearch[TKey, T
             raise VectorSearchOptionsException(f"{self.collection_name!r} has no field of vectors.")
         return next(one for one in self._table.vectors if one.name == _storage(field))
 
-    def _word_column(self, name: str) -> str:
+    def _word_column(self, name: str | None) -> str | None:
+        if name is None:
+            return None
         stored = self._stored(name)
         if not any(one.name == stored and one.words for one in self._table.columns):
             raise VectorSearchOptionsException(f"{name!r} is no field whose words are indexed.")
@@ -290,12 +275,18 @@ class SqliteCollection(VectorStoreCollection[TKey, TModel], VectorSearch[TKey, T
                     f"{', '.join(one.value for one in _METRICS)}."
                 )
 
+    def _serialize_data_model_to_dict(self, record: TModel, **values: Any) -> Any:
+        """Models of pydantic come with names of fields, but the base class goes on with those of columns."""
+        made = super()._serialize_data_model_to_dict(record, **values)
+        names = {field.name: _storage(field) for field in self.definition.fields}
+        several = made if isinstance(made, list) else [made]
+        renamed = [{names.get(name, name): value for name, value in one.items()} for one in several]
+        return renamed if isinstance(made, list) else renamed[0]
+
     def _serialize_dicts_to_store_models(
         self, records: Sequence[dict[str, Any]], **_: Any
     ) -> Sequence[dict[str, Any]]:
-        """Models of pydantic come with the names of their fields, others with those of the columns."""
-        names = {field.name: _storage(field) for field in self.definition.fields}
-        return [{names.get(name, name): value for name, value in record.items()} for record in records]
+        return records
 
     def _deserialize_store_models_to_dicts(
         self, records: Sequence[Any], **_: Any
@@ -318,14 +309,14 @@ class SqliteCollection(VectorStoreCollection[TKey, TModel], VectorSearch[TKey, T
     def _get_score_from_result(self, result: Row) -> float | None:
         return result.get(_SCORE)
 
-    async def _read(self, work: Callable[[Any], _Result]) -> _Result:
+    async def _read(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
         def run() -> _Result:
             with self._database.reading() as connection:
                 return work(connection)
 
         return await asyncio.to_thread(run)
 
-    async def _write(self, work: Callable[[Any], _Result]) -> _Result:
+    async def _write(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
         def run() -> _Result:
             with self._database.writing() as connection:
                 return work(connection)

@@ -14,7 +14,7 @@ import numpy as np
 from localphi_agents.rag.database import quoted
 from localphi_agents.rag.errors import OtherEmbedding, StoreUnusable
 from localphi_agents.rag.filters import Condition
-from localphi_agents.rag.ranking import match_expression
+from localphi_agents.rag.ranking import fused, match_expression
 
 Metric = Literal["cosine", "dot", "euclidean"]
 ColumnType = Literal["TEXT", "INTEGER", "REAL", "JSON"]
@@ -22,6 +22,7 @@ Row = dict[str, Any]
 Hit = tuple[int, float]  # id of the row; how near: larger is nearer
 
 _EVERYTHING: Condition = ("1", ())
+_CANDIDATES = 100  # of words and of vectors, before they become one ranking
 _PARAMETERS = 500  # in one statement
 
 
@@ -233,6 +234,28 @@ class Table:
             (expression, *values, limit),
         )
         return [(row[0], row[1]) for row in found]
+
+    def hybrid(
+        self,
+        connection: sqlite3.Connection,
+        text: str,
+        column: VectorColumn,
+        vector: np.ndarray[Any, Any] | None,
+        limit: int,
+        *,
+        word_weight: float,
+        vector_weight: float,
+        where: Condition | None = None,
+        words_in: str | None = None,
+    ) -> list[Hit]:
+        """Both rankings as one, with what each counts; the scores are those of `fused`."""
+        wide = max(limit, _CANDIDATES)
+        words = self.with_words(connection, text, wide, where, words_in) if word_weight else []
+        near: list[Hit] = []
+        if vector is not None and vector.any():  # a text without any word has zeros
+            near = self.near(connection, column, vector, wide, where)
+        rankings = [(word_weight, [row for row, _ in words]), (vector_weight, [row for row, _ in near])]
+        return fused(rankings)[:limit]
 
     def count(self, connection: sqlite3.Connection, where: Condition | None = None) -> int:
         sql, values = where or _EVERYTHING
