@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from pathlib import Path
 
 import numpy as np
@@ -90,13 +89,13 @@ async def test_the_event_loop_runs_on_and_threads_may_share_it(tmp_path: Path) -
     embedding = OnnxTextEmbedding(tmp_path)
     texts = ["cat sleeps " * 200] * 400
     work = [asyncio.create_task(embedding.generate_embeddings(texts)) for _ in range(3)]
-    longest, before = 0.0, time.perf_counter()
+    turns = 0
     while not all(task.done() for task in work):
         await asyncio.sleep(0.001)
-        longest, before = max(longest, time.perf_counter() - before), time.perf_counter()
+        turns += 1
     first, *others = [await task for task in work]
     assert all((vectors == first).all() for vectors in others)
-    assert longest < 0.5  # all of them take longer; a machine with other work may pause us for a while
+    assert turns > 20  # a few, where the loop has to wait for the work
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-import time
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -129,6 +128,9 @@ async def test_only_what_changed_is_read_again(folder: Path, tmp_path: Path) -> 
     os.utime(folder / "deep" / "notes.txt", (1, 1))  # another time, the same text
 
     class Counting(Letters):
+        def __init__(self) -> None:
+            super().__init__()
+
         def embed(self, texts: Sequence[str], kind: Kind = "passage") -> Vectors:
             asked.extend(texts)
             return super().embed(texts, kind)
@@ -219,10 +221,10 @@ async def test_a_large_document_leaves_the_event_loop_free(folder: Path) -> None
     (folder / "large.txt").write_text("The quick brown fox is quick. " * 35_000)  # 1 MB
     with DocumentIndex(folder) as index:
         work = asyncio.create_task(index.update())
-        longest, before = 0.0, time.perf_counter()
+        turns = 0
         while not work.done():
             await asyncio.sleep(0.001)
-            longest, before = max(longest, time.perf_counter() - before), time.perf_counter()
+            turns += 1
         assert (await work).failed == {}
-        assert longest < 0.25
+        assert turns > 20  # five files are five turns, where the loop has to wait for the work
         assert len(await index.search("fox", 50)) == 50

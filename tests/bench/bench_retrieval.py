@@ -2,7 +2,8 @@
 
     python tests/bench/bench_retrieval.py [--embeddings FOLDER]
 
-Questions and what a right passage holds: tests/retrieval_set.py. Also how long a search takes as passages grow.
+Questions and what a right passage holds: tests/retrieval_set.py. Also how long a search takes with many
+passages.
 """
 
 from __future__ import annotations

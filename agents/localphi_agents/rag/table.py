@@ -51,7 +51,7 @@ class Table:
     """The records of `name`, and how they are read and written within a transaction of the database.
 
     Vectors are compared with each other one by one, in memory: a table of 100,000 with 256 numbers takes
-    100 MB, and a search some 15 ms. They are read again after somebody has written.
+    100 MB, and a search some 30 ms. They are read again after somebody has written.
     """
 
     name: str
