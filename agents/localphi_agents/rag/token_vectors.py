@@ -22,8 +22,8 @@ from localphi_agents.rag.errors import EmbeddingUnusable
 _WORD = re.compile(r"[^\W_]+")
 _LONGEST_WORD = 64
 _KEPT_WORDS = 8192
-# Chosen on tests/retrieval_set.py, which also measures it: its figures are the best that may be hoped for. What
-# helped was to weigh whole words by their rarest piece, and to leave out signs (mean reciprocal rank 0.30; with
+# Chosen on tests/retrieval_set.py, which also measures it: its figures are the best to hope for. What
+# helped was to weigh whole words by their rarest piece, and to leave out signs (reciprocal rank 0.30; with
 # every token of the text weighed by itself it was 0.25 at best).
 _ZIPF_OFFSET = 30.0
 _RARE = 3e-5
