@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from semantic_kernel import Kernel
+from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
 
 from localphi_agents.rag import EmbeddingUnusable, OnnxTextEmbedding, TokenVectorEmbedding
 from rag_files import VOCABULARY, write_encoder
@@ -139,6 +141,16 @@ def test_the_demo_models_words_are_nearer_to_their_like() -> None:
     assert query @ near > query @ far
     np.testing.assert_allclose(np.linalg.norm(query), 1, atol=1e-5)
     assert "localphi-demo" in embedding.identity
+
+
+async def test_a_kernel_takes_it_as_its_service(tmp_path: Path) -> None:
+    write_encoder(tmp_path)
+    embedding = OnnxTextEmbedding(tmp_path, service_id="mine")
+    kernel = Kernel()
+    kernel.add_service(embedding)
+    service = kernel.get_service("mine", type=OnnxTextEmbedding)
+    vectors = await service.generate_raw_embeddings(["cat"], PromptExecutionSettings())
+    np.testing.assert_array_equal(vectors, embedding.embed(["cat"]))
 
 
 def test_a_model_that_is_not_there_is_one_sentence() -> None:

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from localphi.cli import main
+from localphi_agents.agent_framework import plugin_tools
 from localphi_agents.plugins import Docs, PluginError
 from localphi_agents.plugins.docs import sources
 from localphi_agents.rag import DocumentIndex
@@ -55,6 +56,16 @@ async def test_passages_come_with_their_sources(folder: Path) -> None:
         pytest.raises(PluginError, match="Try other words"),
     ):
         await Docs(empty).search("rent")
+
+
+async def test_agent_framework_takes_it_too(folder: Path) -> None:
+    with DocumentIndex(folder, embedding=Letters()) as index:
+        await index.update()
+        (tool,) = plugin_tools(Docs(index, top=1))
+        assert tool.parameters()["properties"]["query"]["maxLength"] == 200
+        assert tool.func is not None
+        found = await tool.func(query="clean the filter")
+        assert found == [{"source": "manual.pdf, page 2", "text": "Clean the filter every week."}]
 
 
 @pytest.mark.parametrize(

@@ -347,6 +347,15 @@ async def test_a_locked_database_is_one_clear_error_and_readers_go_on(tmp_path: 
         await notes.upsert(Note("e", "new"))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps it in the user's folders instead")
+async def test_only_the_owner_may_read_the_file(tmp_path: Path) -> None:
+    async with SqliteStore(tmp_path / "n.db", Letters()) as store:
+        await filled(store)
+        files = sorted(tmp_path.iterdir())
+        assert [file.name for file in files] == ["n.db", "n.db-shm", "n.db-wal"]
+        assert all(file.stat().st_mode & 0o077 == 0 for file in files)
+
+
 def test_files_that_are_no_store_are_told_and_left_alone(tmp_path: Path) -> None:
     text = tmp_path / "text.db"
     text.write_bytes(b"no database at all, but long enough to be looked at" * 30)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -30,6 +31,8 @@ class Database:
     """A connection that threads take in turn. Writes are whole or not at all, also when the program is
     killed.
 
+    A new file is for its owner's eyes only, and so is what SQLite puts beside it.
+
     wait_s: how long another program may hold the file. Raises StoreUnusable, StoreLocked.
     """
 
@@ -41,6 +44,7 @@ class Database:
         with self._as_sentence():
             if self.path != IN_MEMORY:
                 Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+                os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))  # it holds what documents say
             self._connection = sqlite3.connect(
                 self.path, timeout=wait_s, check_same_thread=False, isolation_level=None
             )
