@@ -106,8 +106,9 @@ async function load(
     const startMs = performance.now();
     const signal = new AbortController().signal;
     const yes = () => Promise.resolve();
-    const handlers = { onProgress: () => {}, onPlan: yes, onSpace: yes };
-    const loaded = await backend.load(modelId, device, handlers, { signal });
+    const handlers = { onProgress: () => {}, onPlan: yes, onSpace: yes, onTrying: () => {} };
+    const step = { choice: device, oneThread: false };
+    const loaded = await backend.load(modelId, step, handlers, { signal });
     if (loaded.device !== device) throw new Error(whyNot(device, loaded));
     const ms = performance.now() - startMs;
     return { subject: new OwnSubject(backend), ms, contextLength: loaded.model!.contextLength };

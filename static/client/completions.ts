@@ -1,7 +1,7 @@
 /** `chat.completions` on top of the engine. */
 import type { AnswerEnd, AnswerHandlers } from '../page/backend';
-import type { Engine } from '../page/engine';
-import { untilAborted } from '../page/until-aborted';
+import { steadyChat } from '../page/steady-answer';
+import type { BackendSource } from '../page/steady-answer';
 import { LocalphiError } from '../shared/errors';
 import type { CallPiece } from '../shared/protocol';
 import type {
@@ -23,15 +23,12 @@ import type { ParsedRequest } from './request';
 import { AnswerStream } from './answer-stream';
 import type { Item } from './answer-stream';
 
-/** The part of an engine that answers. */
-export type Answering = Pick<Engine, 'ready' | 'fallBack'>;
-
 export class ChatCompletions implements Completions {
-  readonly #engine: Answering;
+  readonly #engine: BackendSource;
   readonly #modelId: () => string;
 
   /** modelId: tells the loaded model; throws when there is none any more. */
-  constructor(engine: Answering, modelId: () => string) {
+  constructor(engine: BackendSource, modelId: () => string) {
     this.#engine = engine;
     this.#modelId = modelId;
   }
@@ -74,42 +71,28 @@ export class ChatCompletions implements Completions {
     return { controller, [Symbol.asyncIterator]: () => chunks(head, request, items, controller) };
   }
 
-  /** Makes the answer, with another backend if the first fails before it has said anything. */
+  /** Makes the answer, with as many backends as it takes. */
   async #answer(
     { messages, options }: ParsedRequest,
     items: AnswerStream<AnswerEnd>,
     signal: AbortSignal,
   ): Promise<void> {
-    const progress = { said: false };
     const handlers: AnswerHandlers = {
       onReading: () => {
         items.begin();
       },
       onMoved: () => {},
       onText: (text) => {
-        progress.said = true;
         items.push(text);
       },
       onCall: (piece) => {
-        progress.said = true;
         items.push(piece);
       },
     };
-    for (;;) {
-      try {
-        const backend = await untilAborted(this.#engine.ready(), signal);
-        items.end(await backend.chat(messages, options, handlers, { signal }));
-        return;
-      } catch (error) {
-        if (
-          !progress.said &&
-          error instanceof LocalphiError &&
-          (await this.#engine.fallBack(error))
-        )
-          continue;
-        items.fail(isRefusal(error) ? new TypeError(error.message, { cause: error }) : error);
-        return;
-      }
+    try {
+      items.end(await steadyChat(this.#engine, messages, options, handlers, { signal }));
+    } catch (error) {
+      items.fail(isRefusal(error) ? new TypeError(error.message, { cause: error }) : error);
     }
   }
 }

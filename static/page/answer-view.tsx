@@ -91,7 +91,7 @@ function AnswerNote({
 
 function moveText(move: Move | null): string | null {
   if (!move) return null;
-  return move.restarted ? strings.restarted : strings.moved(move.device);
+  return move.restarted ? strings.restarted(move.device) : strings.moved(move.device);
 }
 
 function statusText(status: EntryStatus): string | null {

@@ -1,9 +1,9 @@
 import type {
   AnswerIds,
   AnswerStats,
-  BrowserDevice,
   CallPiece,
   ChatOptions,
+  Device,
   EndReason,
   Message,
 } from '../shared/protocol';
@@ -15,7 +15,14 @@ export interface AnswerHandlers {
   /** A call of a tool begins, or its arguments go on; only where tools were offered. */
   onCall?(piece: CallPiece): void;
   /** The same answer goes on on another device. */
-  onMoved(device: BrowserDevice): void;
+  onMoved(device: Device): void;
+  /** Ids of the answer: after them a text or a call follows. Not told by the server. */
+  onIds?(ids: readonly number[]): void;
+  /**
+   * The answer is begun anew, and goes another way: its last characters do not count any more. Left out where
+   * what was said cannot be unsaid; the answer then fails.
+   */
+  onTakenBack?(characters: number): void;
 }
 
 export interface AnswerEnd {

@@ -2,17 +2,18 @@
 import { batch, computed, signal } from '@preact/signals';
 import type { ReadonlySignal, Signal } from '@preact/signals';
 
-import { LocalphiError, fromShape, toShape } from '../shared/errors';
+import { toShape } from '../shared/errors';
 import type { ErrorShape } from '../shared/errors';
-import type { AnswerStats, BrowserDevice, ChatOptions, Message, Role } from '../shared/protocol';
+import type { AnswerStats, ChatOptions, Device, Message, Role } from '../shared/protocol';
 import type { AnswerEnd, Backend } from './backend';
 import { Branches } from './chats/branches';
 import type { Chosen, StoredMessage, StoredState } from './chats/record';
 import { newId } from './new-id';
+import { steadyChat } from './steady-answer';
+import type { BackendSource } from './steady-answer';
 import { PAGE_TOOLS } from './tools/page-tools';
 import { ToolRun } from './tools/run';
 import { ToolBackend, messagesOf } from './tools/tool-backend';
-import { untilAborted } from './until-aborted';
 
 /** Where an entry stands. `waiting` is before the first piece of text. */
 export type EntryStatus =
@@ -23,7 +24,7 @@ export type EntryStatus =
 
 /** That an answer was moved to another device while it was made. */
 export interface Move {
-  readonly device: BrowserDevice | 'server';
+  readonly device: Device;
   readonly restarted: boolean;
 }
 
@@ -39,12 +40,6 @@ export interface Entry {
   readonly runs: Signal<readonly ToolRun[]>;
   /** As it is kept; the same object until something changes. */
   readonly stored: ReadonlySignal<StoredMessage>;
-}
-
-/** Gives what answers; see Engine. */
-export interface BackendSource {
-  ready(): Promise<Backend>;
-  fallBack(error: LocalphiError): Promise<boolean>;
 }
 
 /** How to answer, as it is set when a question is asked. */
@@ -185,22 +180,14 @@ export class Conversation {
     }
   }
 
-  /** Streams from the backend at hand; when the browser's devices give up, again from the server. */
   async #stream(answer: Entry, asked: readonly Message[], signal: AbortSignal): Promise<AnswerEnd> {
     const { systemPrompt, options } = this.#settings();
     const messages: readonly Message[] =
       systemPrompt === '' ? asked : [{ role: 'system', content: systemPrompt }, ...asked];
-    const backend = await untilAborted(this.#source.ready(), signal);
-    try {
-      const answering = this.#withTools(backend, answer);
-      return await answering.chat(messages, options, handlersFor(answer), { signal });
-    } catch (error) {
-      if (signal.aborted || !(await this.#moveOn(backend, error))) throw error;
-    }
-    startOver(answer, { device: 'server', restarted: true });
-    const server = await this.#source.ready();
-    const answering = this.#withTools(server, answer);
-    return answering.chat(messages, options, handlersFor(answer), { signal });
+    const steady: Backend = {
+      chat: (...asked) => steadyChat(this.#source, ...asked),
+    };
+    return this.#withTools(steady, answer).chat(messages, options, handlersFor(answer), { signal });
   }
 
   #withTools(backend: Backend, answer: Entry): Backend {
@@ -208,13 +195,6 @@ export class Conversation {
     return new ToolBackend(backend, PAGE_TOOLS, (run) => {
       answer.runs.value = [...answer.runs.value, run];
     });
-  }
-
-  /** Whether another backend is there now; it may have come when another chat's answer failed. */
-  async #moveOn(backend: Backend, error: unknown): Promise<boolean> {
-    if (await this.#source.fallBack(fromShape(toShape(error, 'worker')))) return true;
-    const now = await this.#source.ready().catch(() => backend);
-    return now !== backend;
   }
 
   #fromStored(message: StoredMessage): Entry {
@@ -321,8 +301,16 @@ function handlersFor(answer: Entry) {
         if (answer.status.value.state === 'waiting') answer.status.value = { state: 'streaming' };
       });
     },
-    onMoved: (device: BrowserDevice) => {
+    onMoved: (device: Device) => {
       answer.move.value = { device, restarted: false };
+    },
+    onTakenBack: (characters: number) => {
+      const { length } = answer.content.value;
+      const { device } = answer.move.value ?? { device: 'server' };
+      batch(() => {
+        answer.content.value = answer.content.value.slice(0, length - characters);
+        answer.move.value = { device, restarted: true };
+      });
     },
   };
 }

@@ -1,5 +1,6 @@
 import type { Message } from '../shared/protocol';
 import type { Engine } from './engine';
+import { steadyChat } from './steady-answer';
 
 /** What tests compare between devices. */
 interface GeneratedIds {
@@ -7,6 +8,8 @@ interface GeneratedIds {
   readonly promptIds: readonly number[];
   readonly ids: readonly number[];
   readonly text: string;
+  /** Devices that took over in the middle. */
+  readonly moved: readonly string[];
   readonly cachedTokens: number;
   readonly firstTokenMs: number;
 }
@@ -26,23 +29,23 @@ declare global {
 export function exposeDebug(engine: Engine): void {
   window.localphiDebug = {
     async generateIds(messages, maxTokens) {
-      const backend = await engine.ready();
       let text = '';
-      const end = await backend.chat(
-        messages,
-        { maxTokens, temperature: 0 },
-        {
-          onReading: () => {},
-          onMoved: () => {},
-          onText: (piece) => {
-            text += piece;
-          },
+      const moved: string[] = [];
+      const handlers = {
+        onReading: () => {},
+        onMoved: (device: string) => {
+          moved.push(device);
         },
-        { signal: new AbortController().signal },
-      );
+        onText: (piece: string) => {
+          text += piece;
+        },
+      };
+      const { signal } = new AbortController();
+      const options = { maxTokens, temperature: 0 };
+      const end = await steadyChat(engine, messages, options, handlers, { signal });
       if (!end.ids) throw new Error(`${end.stats.device} tells no token ids`);
       const { device, cachedTokens, firstTokenMs } = end.stats;
-      return { device, cachedTokens, firstTokenMs, ...end.ids, text };
+      return { device, moved, cachedTokens, firstTokenMs, ...end.ids, text };
     },
   };
 }

@@ -17,13 +17,13 @@ import type {
   StorageReport,
 } from '../shared/protocol';
 import type { Backend } from './backend';
-import type { LoadHandlers, Loaded } from './local-backend';
+import type { LoadHandlers, Loaded, Step } from './local-backend';
 
 /** A browser backend as the engine needs it; see LocalBackend. */
 export interface BrowserBackend extends Backend {
   load(
     modelId: string,
-    choice: 'auto' | BrowserDevice,
+    step: Step,
     handlers: LoadHandlers,
     opts: { signal: AbortSignal },
   ): Promise<Loaded>;
@@ -77,11 +77,23 @@ interface Run {
   modelId: string;
   browser: BrowserBackend | null;
   active: Backend | null;
+  /** What `active` computes on; null until there is one. */
+  device: Device | null;
+  /** Where its last worker began, and the device that it tried last. */
+  step: Step;
+  trying: BrowserDevice | null;
+  /** When a worker died last, by `Date.now`; 0 for never. */
+  diedMs: number;
+  /** Devices that have failed in earlier workers. */
+  readonly failures: Map<BrowserDevice, Reason>;
   /** Stops the download. */
   readonly stop: AbortController;
   /** Yes to the question that is open. */
   goOn: () => void;
 }
+
+/** A worker that dies again so soon is not given the same device once more. */
+const SOON_MS = 60_000;
 
 /** Old files are compared with the manifest once the page has come to rest. */
 const CHECK_AFTER_MS = 5000;
@@ -167,17 +179,77 @@ export class Engine {
     return this.#run.active;
   }
 
-  /** Go over to the server after the browser's last device failed. False when that is no way out. */
-  async fallBack(error: LocalphiError): Promise<boolean> {
+  /**
+   * Finds what answers instead of `lost`, which threw the error: another worker, a device further down, the
+   * server; or, where the server has gone, a device of this browser. The device; null when that is no way out.
+   */
+  async replace(lost: Backend, error: LocalphiError): Promise<Device | null> {
     const run = this.#run;
-    const lost = error.kind === 'device' || error.kind === 'worker';
-    if (!lost || run.active === null || run.active !== run.browser) return false;
+    if (run.active === lost) {
+      const work = this.#replacement(run, lost, error);
+      if (!work) return null;
+      this.#started = this.#settle(run, work);
+    }
+    await this.ready().catch(() => {}); // the error is that of the answer
+    return this.#run.active === null || this.#run.active === lost ? null : this.#run.device;
+  }
+
+  #replacement(run: Run, lost: Backend, error: LocalphiError): Promise<void> | null {
+    if (lost !== run.browser) {
+      return error.kind === 'network' && run.choice === 'server'
+        ? this.#withoutServer(run, lost)
+        : null;
+    }
+    if (error.kind !== 'device' && error.kind !== 'worker') return null;
     run.browser.close();
     run.active = null;
+    return this.#goOn(run, this.#stepAfter(run, error), error);
+  }
+
+  /** After a loss: at a step of the ladder, null for the server. */
+  async #goOn(run: Run, step: Step | null, error: LocalphiError): Promise<void> {
+    const problem = step ? await this.#loadBrowser(run, step) : error;
+    if (!problem || run !== this.#run) return;
     this.#markBrowser(reasonOf(error));
-    this.#started = this.#settle(run, this.#useServer(run, error));
-    await this.#started;
-    return this.#run.active !== null;
+    await this.#useServer(run, error);
+  }
+
+  /** A worker that died is replaced on the same device, once; what else fails makes room for the next. */
+  #stepAfter(run: Run, { kind, message }: LocalphiError): Step | null {
+    const { device, step, diedMs } = run;
+    if (device === null || device === 'server') return null;
+    const nowMs = Date.now();
+    if (kind === 'worker') run.diedMs = nowMs;
+    if (kind === 'worker' && nowMs - diedMs > SOON_MS) return { ...step, choice: device };
+    run.failures.set(device, { code: 'failed', detail: message });
+    return stepBelow(device, step);
+  }
+
+  /** The model of this browser, if it is kept here and the server has really gone. */
+  async #withoutServer(run: Run, server: Backend): Promise<void> {
+    const away = await this.#parts.modelIds().then(
+      () => false,
+      () => true,
+    );
+    if (!away || !(await this.#keeps(run.modelId)) || run !== this.#run) return;
+    const before = this.#state.value;
+    if (await this.#loadBrowser(run, { choice: 'auto', oneThread: false })) {
+      run.active = server;
+      run.device = 'server';
+      this.#show(run, before);
+    } else this.#markServer(run, 'failed', { code: 'no-server' });
+  }
+
+  async #keeps(modelId: string): Promise<boolean> {
+    try {
+      const { backend, own } = this.storage();
+      const { models } = await backend.kept().finally(() => {
+        if (own) backend.close();
+      });
+      return models.some(({ id, keptBytes }) => id === modelId && keptBytes > 0);
+    } catch {
+      return false; // no workers, no storage
+    }
   }
 
   /** Resolves in any case; what the work throws becomes the state, unless a later start took over. */
@@ -195,7 +267,7 @@ export class Engine {
       await this.#useServer(run, null);
       return;
     }
-    const problem = await this.#loadBrowser(run, run.choice);
+    const problem = await this.#loadBrowser(run, { choice: run.choice, oneThread: false });
     if (problem && run === this.#run) await this.#useServer(run, problem);
   }
 
@@ -219,29 +291,58 @@ export class Engine {
   }
 
   /** Null when a device of this browser holds, else why none does. */
-  async #loadBrowser(run: Run, choice: 'auto' | BrowserDevice): Promise<LocalphiError | null> {
-    try {
-      run.browser = this.#parts.browser((rungs) => {
-        this.#moved(run, rungs);
-      });
-      const loaded = await run.browser.load(run.modelId, choice, this.#loadHandlers(run), run.stop);
-      if (run !== this.#run) return null;
-      this.#rungs.value = [...loaded.rungs, serverReport('untried', null)];
-      if (!loaded.device) return new LocalphiError('device', whyNone(loaded.rungs));
-      run.active = run.browser;
-      this.#show(run, readyInBrowser(choice, loaded, loaded.device));
-      setTimeout(() => void this.#check(run), CHECK_AFTER_MS);
-      return null;
-    } catch (error) {
-      const problem = fromShape(toShape(error, 'worker'));
-      if (run === this.#run) this.#markBrowser(reasonOf(problem));
-      return problem;
+  async #loadBrowser(run: Run, first: Step): Promise<LocalphiError | null> {
+    let problem: LocalphiError | null = null;
+    for (let step: Step | null = first; step && run === this.#run;) {
+      run.step = step;
+      run.trying = null;
+      const at: Step = step;
+      try {
+        problem = await this.#loadWorker(run, at);
+        if (!problem) return null;
+        step = threadsFailed(this.#rungs.value) ? stepBelow('wasm', at) : null;
+      } catch (error) {
+        problem = fromShape(toShape(error, 'worker'));
+        step = this.#stepAfterLoad(run, at, problem);
+      }
+      if (step) run.browser?.close();
     }
+    if (problem && run === this.#run) this.#markBrowser(reasonOf(problem));
+    return problem;
+  }
+
+  /** Below the device that the worker did not survive; null where something else went wrong. */
+  #stepAfterLoad(run: Run, step: Step, problem: LocalphiError): Step | null {
+    if (problem.kind !== 'worker' || run.trying === null) return null;
+    run.failures.set(run.trying, reasonOf(problem));
+    return stepBelow(run.trying, step);
+  }
+
+  /** As `#loadBrowser`, with one worker. Rejects when it died, or the files are at fault. */
+  async #loadWorker(run: Run, step: Step): Promise<LocalphiError | null> {
+    run.browser = this.#parts.browser((rungs) => {
+      this.#moved(run, rungs);
+    });
+    const loaded = await run.browser.load(run.modelId, step, this.#loadHandlers(run), run.stop);
+    if (run !== this.#run) return null;
+    this.#showRungs(run, loaded.rungs);
+    if (!loaded.device) return new LocalphiError('device', whyNone(loaded.rungs));
+    run.active = run.browser;
+    run.device = loaded.device;
+    this.#show(run, readyInBrowser(run.choice, loaded, loaded.device, this.#rungs.value));
+    setTimeout(() => void this.#check(run), CHECK_AFTER_MS);
+    return null;
   }
 
   #loadHandlers(run: Run): LoadHandlers {
+    const again = this.#state.value.phase === 'ready';
     return {
+      onTrying: (device) => {
+        run.trying = device;
+      },
       onProgress: (progress) => {
+        // In the middle of an answer only what takes long is worth a word: files that are not here any more.
+        if (again && progress.loadedBytes === progress.totalBytes) return;
         this.#show(run, { phase: 'loading', progress, question: null });
       },
       onPlan: () => this.#parts.persist(),
@@ -272,6 +373,7 @@ export class Engine {
       throw problem ?? error;
     }
     run.active = this.#parts.server(run.modelId);
+    run.device = 'server';
     this.#markServer(run, 'active', null);
     this.#show(run, {
       ...{ phase: 'ready', device: 'server', modelName: run.modelId, notes: [] },
@@ -283,8 +385,20 @@ export class Engine {
     const state = this.#state.value;
     const device = rungs.find((rung) => rung.state === 'active')?.device;
     if (run !== this.#run || state.phase !== 'ready' || !device) return;
-    this.#rungs.value = [...rungs, serverReport('untried', null)];
+    run.device = device;
+    this.#showRungs(run, rungs);
     this.#state.value = { ...state, device };
+  }
+
+  /** Those of a worker, with what failed in workers before it. */
+  #showRungs(run: Run, rungs: readonly RungReport[]): void {
+    const known = rungs.map((rung) => {
+      const reason = rung.device === 'server' ? undefined : run.failures.get(rung.device);
+      return reason && rung.state !== 'active'
+        ? { ...rung, state: 'failed' as const, reason }
+        : rung;
+    });
+    this.#rungs.value = [...known, serverReport('untried', null)];
   }
 
   #markBrowser(reason: Reason): void {
@@ -310,7 +424,26 @@ const CONNECTING: EngineState = { phase: 'loading', progress: null, question: nu
 
 function newRun(choice: DeviceChoice): Run {
   const stop = new AbortController();
-  return { choice, modelId: '', browser: null, active: null, stop, goOn: () => {} };
+  const step: Step = { choice: choice === 'server' ? 'auto' : choice, oneThread: false };
+  return {
+    ...{ choice, modelId: '', browser: null, active: null, device: null },
+    ...{ step, trying: null, diedMs: 0, failures: new Map<BrowserDevice, Reason>() },
+    ...{ stop, goOn: () => {} },
+  };
+}
+
+/** Where to begin after a device has failed in a worker; null where nothing of the browser is left. */
+function stepBelow(device: BrowserDevice, { oneThread }: Step): Step | null {
+  const next = BROWSER_DEVICES[BROWSER_DEVICES.indexOf(device) + 1];
+  if (next) return { choice: next, oneThread };
+  return oneThread || !globalThis.crossOriginIsolated ? null : { choice: device, oneThread: true };
+}
+
+/** Whether WASM failed as it does where threads cannot share their memory. */
+function threadsFailed(rungs: readonly RungReport[]): boolean {
+  return rungs.some(
+    ({ device, reason }) => device === 'wasm' && reason?.code === 'failed' && reason.detail,
+  );
 }
 
 const ALL_UNTRIED: readonly RungReport[] = [...BROWSER_DEVICES, 'server' as const].map(
@@ -322,9 +455,10 @@ function serverReport(state: RungReport['state'], reason: Reason | null): RungRe
 }
 
 function readyInBrowser(
-  choice: 'auto' | BrowserDevice,
-  { model, notes, rungs }: Loaded,
+  choice: DeviceChoice,
+  { model, notes }: Loaded,
   device: BrowserDevice,
+  rungs: readonly RungReport[],
 ): EngineState {
   const chosen = rungs.find((rung) => rung.device === choice);
   const detour = choice === 'auto' || choice === device ? null : (chosen?.reason ?? null);

@@ -24,6 +24,13 @@ export interface Loaded {
   readonly notes: readonly LoadNote[];
 }
 
+/** Where a worker begins on the ladder. */
+export interface Step {
+  readonly choice: 'auto' | BrowserDevice;
+  /** With one thread, though the browser has more. */
+  readonly oneThread: boolean;
+}
+
 /** Told how loading goes, and asked what to do. */
 export interface LoadHandlers {
   onProgress(progress: LoadProgress): void;
@@ -34,6 +41,8 @@ export interface LoadHandlers {
    * Once the promise resolves, the model is fetched for this visit only.
    */
   onSpace(needsBytes: number, freeBytes: number | null): Promise<void>;
+  /** The device that is tried now. */
+  onTrying(device: BrowserDevice): void;
 }
 
 /** A worker looks for a cancel once per token; one that takes longer has died or hangs. */
@@ -52,6 +61,7 @@ export class LocalBackend implements Backend {
   #lastId = 0;
   #loadId = 0;
   readonly #turns = new Turns();
+  readonly #closed = new AbortController();
 
   /**
    * worker: a fresh one, owned from here on.
@@ -61,7 +71,8 @@ export class LocalBackend implements Backend {
     this.#worker = worker;
     this.#onRungs = onRungs;
     worker.addEventListener('message', ({ data }: MessageEvent<WorkerMessage>) => {
-      this.#exchanges.get(data.id)?.onMessage(data);
+      if (data.type === 'alive') this.#watch(data.lock);
+      else this.#exchanges.get(data.id)?.onMessage(data);
     });
     worker.addEventListener('error', (event) => {
       this.#fail(event.message || 'the worker could not be started');
@@ -74,7 +85,7 @@ export class LocalBackend implements Backend {
    */
   load(
     modelId: string,
-    choice: 'auto' | BrowserDevice,
+    { choice, oneThread }: Step,
     handlers: LoadHandlers,
     { signal }: { signal: AbortSignal },
   ): Promise<Loaded> {
@@ -87,9 +98,10 @@ export class LocalBackend implements Backend {
       this.#send({ type: 'cancel', id });
     };
     const loaded = this.#exchange<Loaded>(
-      { type: 'load', id, modelId, choice },
+      { type: 'load', id, modelId, choice, oneThread },
       (message, resolve) => {
         if (message.type === 'progress') handlers.onProgress(message.progress);
+        else if (message.type === 'trying') handlers.onTrying(message.device);
         else if (message.type === 'plan') {
           handlers.onPlan(message.fetchBytes).then(goOn, goOn);
         } else if (message.type === 'space') {
@@ -174,10 +186,14 @@ export class LocalBackend implements Backend {
       { type: 'chat', id, messages, options },
       (message, resolve) => {
         if (message.type === 'reading') handlers.onReading(message.doneTokens, message.totalTokens);
-        else if (message.type === 'text') handlers.onText(message.text);
-        else if (message.type === 'call' || message.type === 'arguments')
-          handlers.onCall?.(message);
-        else if (message.type === 'moved') {
+        else if (message.type === 'text') {
+          handlers.onIds?.(message.ids);
+          handlers.onText(message.text);
+        } else if (message.type === 'call' || message.type === 'arguments') {
+          const { ids, ...piece } = message;
+          handlers.onIds?.(ids);
+          handlers.onCall?.(piece);
+        } else if (message.type === 'moved') {
           this.#onRungs(message.rungs);
           handlers.onMoved(message.device);
         } else if (message.type === 'done') resolve(message);
@@ -208,7 +224,12 @@ export class LocalBackend implements Backend {
         reject,
         onMessage: (answer) => {
           if (answer.type === 'error') reject(fromShape(answer.error));
-          else onMessage(answer, resolve);
+          else {
+            const tell = () => {
+              onMessage(answer, resolve);
+            };
+            this.#told(id, tell, reject);
+          }
         },
       });
       this.#send(message);
@@ -217,11 +238,30 @@ export class LocalBackend implements Backend {
     });
   }
 
+  /** Tells it to who asked; what that throws ends the exchange. */
+  #told(id: number, tell: () => void, reject: (error: unknown) => void): void {
+    try {
+      tell();
+    } catch (error) {
+      this.#send({ type: 'cancel', id });
+      reject(error);
+    }
+  }
+
+  /** A worker that is gone says nothing; but it lets go of its lock. */
+  #watch(lock: string): void {
+    const gone = () => {
+      this.#fail('the worker has ended');
+    };
+    navigator.locks.request(lock, this.#closed, gone).catch(() => {}); // closed before
+  }
+
   #send(message: PageMessage): void {
     this.#worker.postMessage(message);
   }
 
   #fail(detail: string): void {
+    this.#closed.abort();
     this.#worker.terminate();
     this.#fault ??= new LocalphiError('worker', detail);
     for (const { reject } of this.#exchanges.values()) reject(this.#fault);

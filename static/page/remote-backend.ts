@@ -56,6 +56,8 @@ export class RemoteBackend implements Backend {
     options: ChatOptions,
     signal: AbortSignal,
   ): Promise<Response> {
+    const held = options.tools !== undefined || options.answerFormat !== undefined;
+    const begunIds = held ? undefined : options.begunIds; // a grammar begins with its answer
     // What is undefined does not get into the JSON.
     const body = {
       model: this.#modelId,
@@ -67,7 +69,8 @@ export class RemoteBackend implements Backend {
       top_p: options.topP,
       top_k: options.topK,
       min_p: options.minP,
-      seed: options.seed,
+      seed: begunIds ? undefined : options.seed, // it would begin its random numbers again
+      begun_ids: begunIds,
       repetition_penalty: options.repetitionPenalty,
       presence_penalty: options.presencePenalty,
       frequency_penalty: options.frequencyPenalty,

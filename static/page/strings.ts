@@ -32,6 +32,8 @@ const reasons: Record<Reason['code'], string> = {
   'no-adapter': 'The browser offers no graphics card to this page.',
   'software-adapter': 'Graphics are computed by the processor here, so WASM is faster.',
   'no-simd': 'This browser’s WebAssembly lacks SIMD.',
+  'no-f16': 'The graphics card has no 16-bit numbers.',
+  'too-large': 'The model has no room there.',
   'no-variant': 'The model has no files for this device.',
   'wrong-answers': 'It computed a test question wrongly.',
   'too-slow': 'It was not ready in time.',
@@ -51,6 +53,7 @@ const errors: Record<ErrorKind, string> = {
   context: 'This chat is longer than the model can read. Start a new chat.',
   device: 'The device failed. Try again, or choose another device.',
   canary: 'The device computes wrongly. Choose another device.',
+  memory: 'The model has no room on this device. Choose another device.',
   timeout: 'The device was not ready in time. Try again, or choose another device.',
   server: 'The server could not answer. Try again.',
   worker: 'The model’s thread stopped. Try again.',
@@ -228,7 +231,8 @@ export const strings = {
   detour: (reason: string, device: Device) => `${reason} Using ${devicesInText[device]} instead.`,
   moved: (device: Device) =>
     `The device failed, so the answer was finished on ${devicesInText[device]}.`,
-  restarted: 'The device failed, so the server answered instead.',
+  restarted: (device: Device) =>
+    `The device failed, so the answer was made again on ${devicesInText[device]}.`,
   note: (note: LoadNote) => notes[note],
   error: (kind: ErrorKind) => errors[kind],
   loading: 'Loading',

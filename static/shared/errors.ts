@@ -7,6 +7,7 @@
  *   variant     the model has no files for a device
  *   context     the conversation is longer than the model can read
  *   device      a device refused or failed in a run
+ *   memory      a model has no room on a device
  *   canary      a device computes, but not what the model should answer
  *   timeout     a device did not come up in time
  *   server      the server answered with an error
@@ -24,6 +25,7 @@ export type ErrorKind =
   | 'variant'
   | 'context'
   | 'device'
+  | 'memory'
   | 'canary'
   | 'timeout'
   | 'server'

@@ -22,9 +22,16 @@ export interface Canary {
   readonly expected: readonly number[];
 }
 
+export interface VariantMemory {
+  readonly weightsBytes: number;
+  readonly kvBytesPerToken: number;
+}
+
 export interface Variant {
   readonly files: readonly FileEntry[];
   readonly canary: Canary | null;
+  /** Null where the manifest does not say. */
+  readonly memory: VariantMemory | null;
   /** Most tokens on this device; null where that is the model's own number. */
   readonly contextLength: number | null;
 }
@@ -61,6 +68,8 @@ export interface DecoderConfig {
 export interface DecoderNames {
   readonly inputIds: string;
   readonly attentionMask: string;
+  /** Only graphs that turn keys outside of attention have it. */
+  readonly positionIds: string;
   readonly logits: string;
   readonly pastKey: string;
   readonly pastValue: string;
@@ -127,6 +136,7 @@ function parseNames(decoder: Readonly<Record<string, unknown>>): DecoderNames {
   return {
     inputIds: input('input_ids'),
     attentionMask: input('attention_mask'),
+    positionIds: 'position_ids' in inputs ? input('position_ids') : 'position_ids',
     logits: output('logits'),
     pastKey: input('past_key_names'),
     pastValue: input('past_value_names'),
@@ -231,7 +241,17 @@ function parseVariant(name: string, json: unknown, files: ReadonlyMap<string, Fi
   return {
     files: listed,
     canary: parseCanary(variant['canary'], `${where}.canary`),
+    memory: parseMemory(variant['memory'], `${where}.memory`),
     contextLength: context === undefined ? null : asCount(context, `${where}.context_length`),
+  };
+}
+
+function parseMemory(json: unknown, where: string): VariantMemory | null {
+  if (json === null || json === undefined) return null;
+  const memory = asObject(json, where);
+  return {
+    weightsBytes: asCount(memory['weights_bytes'], `${where}.weights_bytes`),
+    kvBytesPerToken: asCount(memory['kv_bytes_per_token'], `${where}.kv_bytes_per_token`),
   };
 }
 

@@ -2,7 +2,7 @@
  * What the page and the worker say to each other.
  * Every exchange is one `PageMessage` with an id, then `WorkerMessage`s with the same id;
  * the last of them is `loaded`, `unavailable`, `done`, `kept`, `removed`, `checked` or `error`.
- * `cancel`, `pause`, `resume` and `go-on` steer an exchange that is under way.
+ * `cancel`, `pause`, `resume` and `go-on` steer an exchange that is under way. `alive` belongs to none.
  */
 import type { ErrorShape } from './errors';
 import type { JsonFormat, Tool, ToolCall } from './prompt';
@@ -32,9 +32,12 @@ export interface Reason {
   readonly code:
     | 'no-webgpu'
     | 'no-adapter'
+    | 'no-f16'
     | 'software-adapter'
     | 'no-simd'
+     
     | 'no-variant'
+    | 'too-large'
     | 'wrong-answers'
     | 'too-slow'
     | 'failed'
@@ -156,6 +159,8 @@ export interface ChatOptions {
   readonly parallelToolCalls?: boolean;
   /** The answer is JSON that fits this. */
   readonly answerFormat?: JsonFormat;
+  /** What the answer begins with, made elsewhere: it goes on after these, and is told from the first. */
+  readonly begunIds?: readonly number[];
   /** Go on to `maxTokens`, whatever the model thinks of it: for measuring. */
   readonly ignoreEnd?: boolean;
 }
@@ -165,6 +170,8 @@ export interface LoadMessage {
   readonly id: number;
   readonly modelId: string;
   readonly choice: 'auto' | BrowserDevice;
+  /** Compute with one thread, where several have failed; counts for the first load of a worker. */
+  readonly oneThread: boolean;
 }
 
 export interface ChatMessage {
@@ -251,8 +258,9 @@ export type WorkerMessage = { readonly id: number } & (
     }
   | { readonly type: 'unavailable'; readonly rungs: readonly RungReport[] }
   | { readonly type: 'reading'; readonly doneTokens: number; readonly totalTokens: number }
-  | { readonly type: 'text'; readonly text: string }
-  | CallPiece
+  /** A part of the answer, with the ids chosen since the last one. */
+  | { readonly type: 'text'; readonly text: string; readonly ids: readonly number[] }
+  | (CallPiece & { readonly ids: readonly number[] })
   | {
       readonly type: 'moved';
       readonly device: BrowserDevice;
@@ -273,4 +281,8 @@ export type WorkerMessage = { readonly id: number } & (
       readonly rungs: readonly RungReport[] | null;
     }
   | { readonly type: 'error'; readonly error: ErrorShape }
+  /** Once, with the id 0: the worker holds this lock as long as it lives. */
+  | { readonly type: 'alive'; readonly lock: string }
+  /** While loading: the device that is tried now, for when the worker does not survive it. */
+  | { readonly type: 'trying'; readonly device: BrowserDevice }
 );

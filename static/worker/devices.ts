@@ -1,6 +1,8 @@
 /** The devices of this browser that can run a model, best first, and how to get onto one. */
 import { LocalphiError, messageOf } from '../shared/errors';
 import type { BrowserDevice, Reason, RungReport } from '../shared/protocol';
+import { planWasm, planWebGpu } from './memory-plan';
+import type { MemoryNeed } from './memory-plan';
 import { openWasmSession, openWebGpuSession, requestAdapter } from './runtime/session';
 import type { DecoderSession, SessionSource } from './runtime/session';
 
@@ -15,13 +17,25 @@ export interface Rung {
   /** Name of the manifest's variant for this device. */
   readonly variant: string;
   probe(): Promise<Probe>;
+  /** Why a model that needs so much has no room here, null when it may; before it is fetched. */
+  plan(need: MemoryNeed): Promise<string | null>;
   /** Rejects when the session cannot be made. */
   open(source: SessionSource): Promise<DecoderSession>;
 }
 
 export const RUNGS: readonly Rung[] = [
-  { device: 'webgpu', variant: 'webgpu-f32', probe: probeWebGpu, open: openWebGpuSession },
-  { device: 'wasm', variant: 'wasm', probe: probeWasm, open: openWasmSession },
+  {
+    ...{ device: 'webgpu', variant: 'webgpu-f16', probe: probeHalf, plan: planOnAdapter },
+    open: openWebGpuSession,
+  },
+  {
+    ...{ device: 'webgpu', variant: 'webgpu-f32', probe: probeWebGpu, plan: planOnAdapter },
+    open: openWebGpuSession,
+  },
+  {
+    ...{ device: 'wasm', variant: 'wasm', probe: probeWasm, open: openWasmSession },
+    plan: (need) => Promise.resolve(planWasm(need, deviceGiB())),
+  },
 ];
 
 /** A device with a session that answers as it should. The session is the caller's. */
@@ -39,7 +53,8 @@ const FILE_ERRORS: ReadonlySet<string> = new Set([
 export class Ladder {
   readonly #rungs: readonly Rung[];
   readonly #open: (rung: Rung) => Promise<DecoderSession>;
-  readonly #reports = new Map<BrowserDevice, RungReport>();
+  /** By variant: a device can have several rungs. */
+  readonly #reports = new Map<string, RungReport>();
   #at = 0;
 
   /** open: makes a session on a rung and checks its answers; its rejection is the reason to go on. */
@@ -48,8 +63,16 @@ export class Ladder {
     this.#open = open;
   }
 
+  /** One for each device: of the rung that is in use, else of the best one that may be. */
   get reports(): readonly RungReport[] {
-    return [...this.#reports.values()];
+    const reports = [...this.#reports.values()];
+    return [...new Set(reports.map(({ device }) => device))].map((wanted) => {
+      const own = reports.filter(({ device }) => device === wanted);
+      const active = own.find(({ state }) => state === 'active');
+      const usable = own.find(({ state }) => state !== 'failed');
+      const telling = own.findLast(({ reason }) => reason?.code !== 'no-variant');
+      return active ?? usable ?? telling ?? own.at(-1)!;
+    });
   }
 
   /**
@@ -72,8 +95,8 @@ export class Ladder {
   async #walk(choice: 'auto' | BrowserDevice): Promise<Footing | null> {
     for (; this.#at < this.#rungs.length; this.#at++) {
       const rung = this.#rungs[this.#at]!;
-      const { device } = rung;
-      const { state } = this.#reports.get(device)!;
+      const { device, variant } = rung;
+      const { state } = this.#reports.get(variant)!;
       if (state === 'failed' || (state === 'skipped' && choice !== device)) continue;
       const session = await this.#try(rung);
       if (session) return { device, session };
@@ -93,8 +116,8 @@ export class Ladder {
     }
   }
 
-  #report({ device }: Rung, report: Omit<RungReport, 'device'>): void {
-    this.#reports.set(device, { device, ...report });
+  #report({ device, variant }: Rung, report: Omit<RungReport, 'device'>): void {
+    this.#reports.set(variant, { device, ...report });
   }
 }
 
@@ -104,6 +127,7 @@ export function reasonOf(error: unknown): Reason {
   const detail = messageOf(error);
   if (kind === 'timeout') return { code: 'too-slow', detail };
   if (kind === 'variant') return { code: 'no-variant', detail };
+  if (kind === 'memory') return { code: 'too-large', detail };
   if (kind === 'canary') return { code: 'wrong-answers', detail };
   return { code: 'failed', detail };
 }
@@ -120,6 +144,24 @@ async function probeWebGpu(): Promise<Probe> {
   const adapter = await requestAdapter();
   if (!adapter) return { usable: false, reason: { code: 'no-adapter' } };
   return { usable: true, reason: isSoftware(adapter.info) ? { code: 'software-adapter' } : null };
+}
+
+async function probeHalf(): Promise<Probe> {
+  const probe = await probeWebGpu();
+  if (!probe.usable) return probe;
+  const adapter = await requestAdapter();
+  if (adapter?.features.has('shader-f16')) return probe;
+  return { usable: false, reason: { code: 'no-f16' } };
+}
+
+async function planOnAdapter(need: MemoryNeed): Promise<string | null> {
+  const adapter = await requestAdapter();
+  return adapter && planWebGpu(need, adapter.limits);
+}
+
+/** Memory of the machine as far as the browser tells, which is up to 8 GiB; null where it does not. */
+function deviceGiB(): number | null {
+  return (navigator as { readonly deviceMemory?: number }).deviceMemory ?? null;
 }
 
 /** Adapters that compute on the CPU: right, but slower than WASM. */

@@ -21,7 +21,7 @@ import {
   storageReport,
 } from './files/kept-models';
 import { Model } from './model';
-import { threadCount } from './runtime/ort';
+import { threadCount, useOneThread } from './runtime/ort';
 import { setServer } from './server-fetch';
 
 /** Disks rot slowly; comparing gigabytes at each visit would cost seconds and battery. */
@@ -67,6 +67,14 @@ self.addEventListener('message', ({ data }: MessageEvent<PageMessage | KeyMessag
   }
 });
 
+if ('locks' in navigator) {
+  const lock = `localphi-worker-${crypto.randomUUID()}`;
+  void navigator.locks.request(lock, () => {
+    post({ id: 0, type: 'alive', lock });
+    return new Promise(() => {}); // let go of when this worker ends, however it ends
+  });
+}
+
 /** Runs the work of an exchange, which can be steered meanwhile; what it throws is its last message. */
 function answer(id: number, work: (exchange: Exchange) => Promise<void>): void {
   const exchange = exchanges.begin(id);
@@ -86,7 +94,9 @@ function enqueue(work: () => Promise<void>): Promise<void> {
   return done;
 }
 
-async function load({ id, modelId, choice }: LoadMessage, exchange: Exchange): Promise<void> {
+async function load(message: LoadMessage, exchange: Exchange): Promise<void> {
+  const { id, modelId, choice, oneThread } = message;
+  if (oneThread) useOneThread();
   await model?.dispose();
   model = null;
   const store = await openStore();
@@ -106,7 +116,9 @@ async function load({ id, modelId, choice }: LoadMessage, exchange: Exchange): P
       return exchange.goneOn();
     },
   });
-  const device = await next.load(choice);
+  const device = await next.load(choice, (device) => {
+    post({ id, type: 'trying', device });
+  });
   if (device === null) {
     post({ id, type: 'unavailable', rungs: next.rungs });
     return;
@@ -130,6 +142,7 @@ function notesOn(fetcher: ModelFetcher, fresh: boolean): readonly LoadNote[] {
 async function chat({ id, messages, options }: ChatMessage, { signal }: Exchange): Promise<void> {
   const current = model;
   if (!current) throw new Error('no model is loaded');
+  const ids: number[] = []; // chosen, and not told yet
   const end = await current.chat(
     messages,
     options,
@@ -137,11 +150,14 @@ async function chat({ id, messages, options }: ChatMessage, { signal }: Exchange
       onReading: (doneTokens, totalTokens) => {
         post({ id, type: 'reading', doneTokens, totalTokens });
       },
+      onToken: (chosen) => {
+        ids.push(chosen);
+      },
       onText: (text) => {
-        post({ id, type: 'text', text });
+        post({ id, type: 'text', text, ids: ids.splice(0) });
       },
       onCall: (piece) => {
-        post({ id, ...piece });
+        post({ id, ...piece, ids: ids.splice(0) });
       },
       onMoved: (device) => {
         post({ id, type: 'moved', device, rungs: current.rungs });

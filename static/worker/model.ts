@@ -2,7 +2,7 @@
 import { LocalphiError } from '../shared/errors';
 import { parseJson } from '../shared/json';
 import { parseDecoderConfig, withGraphOf } from '../shared/manifest';
-import type { Manifest, Sampling, Variant } from '../shared/manifest';
+import type { DecoderConfig, Manifest, Sampling, Variant } from '../shared/manifest';
 import { render } from '../shared/prompt';
 import type {
   AnswerIds,
@@ -17,7 +17,8 @@ import { checkCanary } from './canary';
 import { Ladder, RUNGS, reasonOf } from './devices';
 import type { Footing, Rung } from './devices';
 import type { FilesOptions, ModelFetcher } from './files/fetch-model';
-import { generate } from './runtime/generate';
+import { needOf } from './memory-plan';
+import { generate, replay } from './runtime/generate';
 import type { Answer, AnswerListener } from './runtime/generate';
 import { Guides } from './runtime/guides';
 import { NO_RULES, Sampler } from './runtime/sampler';
@@ -30,8 +31,10 @@ import { Tokenizer } from './runtime/tokenizer';
 /** Compiling shaders for a big model may take a minute; a provider that hangs takes for ever. */
 const SESSION_TIMEOUT_MS = 120_000;
 
+const CONFIG = 'genai_config.json';
+
 /** Told what happens to an answer, in order. */
-export interface ChatListener extends Omit<AnswerListener, 'onToken'> {
+export interface ChatListener extends AnswerListener {
   /** The device failed, and the same answer goes on on another one. */
   onMoved(device: BrowserDevice): void;
 }
@@ -57,6 +60,7 @@ export class Model {
   #options: FilesOptions;
   readonly #ladder = new Ladder(RUNGS, (rung) => this.#open(rung));
   #footing: Footing | null = null;
+  #onTrying: (device: BrowserDevice) => void = () => {};
   #language: Language | null = null;
   /** Of the rung in use. */
   #contextLength: number;
@@ -73,13 +77,21 @@ export class Model {
     return this.#ladder.reports;
   }
 
-  /** The device that holds, or null when none does. Rejects when the files are at fault. */
-  async load(choice: 'auto' | BrowserDevice): Promise<BrowserDevice | null> {
+  /**
+   * The device that holds, or null when none does; onTrying: told each one before it is tried. Rejects when the
+   * files are at fault, or the worker is of no use any more.
+   */
+  async load(
+    choice: 'auto' | BrowserDevice,
+    onTrying: (device: BrowserDevice) => void,
+  ): Promise<BrowserDevice | null> {
     try {
+      this.#onTrying = onTrying;
       this.#footing = await this.#ladder.climb(choice);
       return this.#footing?.device ?? null;
     } finally {
       this.#options = inSilence(this.#options);
+      this.#onTrying = () => {};
     }
   }
 
@@ -103,17 +115,21 @@ export class Model {
       },
       onText: listener.onText.bind(listener),
       onCall: listener.onCall.bind(listener),
-      onToken: () => {
+      onToken: (id) => {
         watch.token();
+        listener.onToken(id);
       },
     };
+    const begunIds = options.begunIds ?? [];
+    const over = replay(answer, begunIds, listener);
     for (;;) {
       const { device, session } = this.#standing();
       try {
-        const reason = await generate(session, answer, timed, { signal });
+        const reason = over ?? (await generate(session, answer, timed, { signal }));
         const { promptIds, ids } = answer;
         const prompt = { promptTokens: promptIds.length, cachedTokens: Math.max(0, cachedTokens) };
-        const stats = { device, ...prompt, ...watch.read() };
+        const { tokens, ...times } = watch.read();
+        const stats = { device, ...prompt, tokens: begunIds.length + tokens, ...times };
         return { reason, stats, ids: { promptIds, ids } };
       } catch (error) {
         listener.onMoved(await this.#moveOn(error));
@@ -137,7 +153,8 @@ export class Model {
   }
 
   async #moveOn(error: unknown): Promise<BrowserDevice> {
-    if (!(error instanceof LocalphiError && error.kind === 'device')) throw error;
+    if (!(error instanceof LocalphiError && error.kind === 'device') || isBeyondRepair(error))
+      throw error;
     // Freeing what is broken may fail as well; the reason to go on is the first error.
     await this.dispose().catch(() => {});
     this.#footing = await this.#ladder.descend(reasonOf(error));
@@ -187,6 +204,7 @@ export class Model {
   async #open(rung: Rung): Promise<DecoderSession> {
     const variant = this.manifest.variants.get(rung.variant);
     if (!variant) throw new LocalphiError('variant', `the model has no variant ${rung.variant}`);
+    this.#onTrying(rung.device);
     try {
       return await this.#openVariant(rung, variant);
     } catch (error) {
@@ -197,14 +215,28 @@ export class Model {
   }
 
   async #openVariant(rung: Rung, variant: Variant): Promise<DecoderSession> {
+    const config = await this.#readConfig(variant);
+    await this.#plan(rung, variant, config);
     const files = await this.#fetcher.files(variant.files, this.#options);
-    const json = await readJson(files, 'genai_config.json');
-    const config = withGraphOf(parseDecoderConfig(json), variant);
     this.#language ??= await this.#readLanguage(files, config.endIds);
     const contextLength = variant.contextLength ?? this.manifest.contextLength;
     this.#contextLength = contextLength;
     const source = { config, contextLength, files };
     return withTimeout(openChecked(rung, source, variant), SESSION_TIMEOUT_MS);
+  }
+
+  async #readConfig(variant: Variant): Promise<DecoderConfig> {
+    const entries = variant.files.filter(({ name }) => name === CONFIG);
+    const files = await this.#fetcher.files(entries, this.#options);
+    return withGraphOf(parseDecoderConfig(await readJson(files, CONFIG)), variant);
+  }
+
+  /** Rejects with `memory` when there is no room on the rung, whatever would be fetched. */
+  async #plan(rung: Rung, variant: Variant, config: DecoderConfig): Promise<void> {
+    if (!variant.memory) return;
+    const contextLength = variant.contextLength ?? this.manifest.contextLength;
+    const problem = await rung.plan(needOf(variant.memory, config.layers, contextLength));
+    if (problem) throw new LocalphiError('memory', problem);
   }
 
   /** Whether files were damaged and are whole again. */
@@ -242,6 +274,12 @@ function rulesOf(sampling: Sampling, options: ChatOptions): SamplingRules {
 function inSilence(options: FilesOptions): FilesOptions {
   const yes = () => Promise.resolve();
   return { ...options, onProgress: () => {}, onPlan: yes, onSpace: yes };
+}
+
+/** WebAssembly has stopped for good, out of memory or bounds: this worker computes nothing any more. */
+function isBeyondRepair(error: unknown): boolean {
+  const cause = error instanceof LocalphiError ? error.cause : error;
+  return cause instanceof WebAssembly.RuntimeError;
 }
 
 /** Errors that damaged weights can have for a consequence. */

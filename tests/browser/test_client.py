@@ -283,6 +283,24 @@ def test_leaving_the_loop_ends_the_answer_and_the_next_is_quick(phi: Page) -> No
     assert answer["usage"]["completion_tokens"] == 3
 
 
+def test_an_answer_outlives_its_worker(phi: Page) -> None:
+    phi.evaluate(
+        """async (params) => {
+          globalThis.said = '';
+          const stream = await phi.chat.completions.create({ ...params, stream: true });
+          globalThis.whole = (async () => {
+            for await (const { choices } of stream) said += choices[0].delta.content ?? '';
+          })();
+        }""",
+        {"messages": MESSAGES, "temperature": 0, "max_tokens": PARITY["max_tokens"]},
+    )
+    wait_until(phi, lambda: phi.evaluate("said.length > 5"))
+    (worker,) = (one for one in phi.workers if "/assets/" in one.url)
+    worker.evaluate("setTimeout(() => self.close(), 0)")
+    assert phi.evaluate("whole.then(() => said)") == EXPECTED
+    assert phi.evaluate("phi.device") == "wasm"
+
+
 def test_what_is_disposed_of_is_gone(phi: Page) -> None:
     assert len(phi.workers) > 0
     phi.evaluate("() => { phi.dispose(); phi.dispose(); }")

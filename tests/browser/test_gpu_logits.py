@@ -20,7 +20,7 @@ const [entry, outDir] = process.argv.slice(-2);
 const lib = { entry, formats: ['es'], fileName: () => 'kernel.mjs' };
 await build({ configFile: false, logLevel: 'error', build: { lib, outDir, minify: false } });
 """
-FIND = """async ([seed, size, special, positions, count, temperature]) => {
+FIND = """async ([seed, size, special, positions, count, temperature, half]) => {
   const { HeadFinder, GpuLogits } = await import('/kernel/kernel.mjs');
   const adapter = await navigator.gpu.requestAdapter();
   const gpu = await adapter.requestDevice();
@@ -29,10 +29,13 @@ FIND = """async ([seed, size, special, positions, count, temperature]) => {
   const rows = Float32Array.from({ length: positions * size }, () => Math.round(random() * 4000) / 100 - 20);
   const row = rows.subarray((positions - 1) * size);
   for (const [at, value] of special) row[at] = { nan: NaN, inf: Infinity, low: -Infinity }[value] ?? value;
+  if (half) rows.forEach((value, i) => (rows[i] = Math.f16round(value)));
   const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
-  const buffer = gpu.createBuffer({ size: rows.byteLength, usage });
-  gpu.queue.writeBuffer(buffer, 0, rows);
-  const logits = new GpuLogits(new HeadFinder(gpu, size), buffer, positions - 1, size);
+  const bytes = new Uint8Array(Math.ceil(rows.byteLength / 4) * 4);
+  bytes.set(new Uint8Array((half ? Float16Array.from(rows) : rows).buffer));
+  const buffer = gpu.createBuffer({ size: bytes.byteLength, usage });
+  gpu.queue.writeBuffer(buffer, 0, bytes);
+  const logits = new GpuLogits(new HeadFinder(gpu, size, half), buffer, positions - 1, size);
   const order = [...row.keys()].sort((a, b) => row[b] - row[a] || a - b);
   const peak = row[order[0]];
   const total = row.reduce((sum, logit) => sum + Math.exp((logit - peak) / temperature), 0);
@@ -86,15 +89,21 @@ CASES = {
     "equals": (3072, [(at, 30) for at in range(100, 3000, 7)], 2, 64),
     "a large vocabulary": (200_064, [(200_063, 21), (2047, 21), (2048, 21)], 1, 64),
     "barred": (70, [(at, "low") for at in range(60)], 1, 64),
+    "tiny": (9, [(at, (at - 4) * 2.0**-24) for at in range(9)], 3, 9),
     "minus zero": (10, [(0, -0.0), (1, 0.0), *((at, -1.0) for at in range(2, 10))], 1, 2),
 }
 
 
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("temperature", [1.0, 0.3])
-def test_the_head_is_that_of_a_sort(page: Page, name: str, temperature: float) -> None:
+@pytest.mark.parametrize(
+    ("name", "temperature", "half"),
+    [
+        *((name, temperature, False) for name in CASES for temperature in (1.0, 0.3)),
+        *((name, 1.0, True) for name in ("tiny", "a little more than one", "minus zero")),
+    ],
+)
+def test_the_head_is_that_of_a_sort(page: Page, name: str, temperature: float, half: bool) -> None:
     size, special, positions, count = CASES[name]
-    found = page.evaluate(FIND, [7, size, special, positions, count, temperature])
+    found = page.evaluate(FIND, [7, size, special, positions, count, temperature, half])
     assert found.get("error") is None, found
     assert found["ids"] == found["wanted"]
     assert found["first"] == found["wanted"][:1]
@@ -103,10 +112,10 @@ def test_the_head_is_that_of_a_sort(page: Page, name: str, temperature: float) -
     assert found["ratio"] == pytest.approx(1, abs=1e-4)
 
 
-@pytest.mark.parametrize("value", ["nan", "inf"])
-def test_nonsense_is_noticed_wherever_it_lies(page: Page, value: str) -> None:
+@pytest.mark.parametrize(("value", "half"), [("nan", False), ("inf", False), ("nan", True)])
+def test_nonsense_is_noticed_wherever_it_lies(page: Page, value: str, half: bool) -> None:
     for at in (0, 2999):
-        assert page.evaluate(FIND, [7, 3000, [(at, value)], 1, 8, 1.0]) == {"error": "RangeError"}
+        assert page.evaluate(FIND, [7, 3000, [(at, value)], 1, 8, 1.0, half]) == {"error": "RangeError"}
 
 
 def test_a_vocabulary_without_a_finite_logit_is_nonsense(page: Page) -> None:

@@ -3,7 +3,8 @@ import { batch, computed, effect, signal } from '@preact/signals';
 import type { ReadonlySignal, Signal } from '@preact/signals';
 
 import { Conversation } from '../conversation';
-import type { AnswerSettings, BackendSource } from '../conversation';
+import type { AnswerSettings } from '../conversation';
+import type { BackendSource } from '../steady-answer';
 import type { History } from '../history';
 import { newId } from '../new-id';
 import { Throttle } from '../throttle';

@@ -46,6 +46,10 @@ export class ToolBackend implements Backend {
           content += text;
           handlers.onText(text);
         },
+        onTakenBack: (characters) => {
+          content = content.slice(0, content.length - characters);
+          handlers.onTakenBack?.(characters);
+        },
         onCall: (piece) => {
           if (piece.type === 'call') {
             calls[piece.index] = { id: piece.callId, name: piece.name, arguments: '' };

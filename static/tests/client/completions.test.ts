@@ -23,8 +23,8 @@ function completions(...scripts: Script[]): ChatCompletions {
       return scripts[at]!(handlers, signal);
     },
   };
-  const fallBack = () => Promise.resolve(at + 1 < scripts.length);
-  return new ChatCompletions({ ready: () => Promise.resolve(backend), fallBack }, () => 'demo');
+  const replace = () => Promise.resolve(at + 1 < scripts.length ? ('server' as const) : null);
+  return new ChatCompletions({ ready: () => Promise.resolve(backend), replace }, () => 'demo');
 }
 
 const says =
@@ -163,6 +163,14 @@ test('an answer that breaks off fails in the loop and does not begin again', asy
   })();
   await expect(reading).rejects.toMatchObject({ kind: 'device' });
   expect(seen.join('')).toBe('Hi');
+});
+
+test('an answer that breaks off goes on where the next device says the same', async () => {
+  const stream = await completions(fails('device', 'Hel'), says('He', 'llo')).create({
+    ...{ messages: MESSAGES, stream: true },
+  });
+  const text = (await all(stream)).map(({ choices }) => choices[0]?.delta.content ?? '').join('');
+  expect(text).toBe('Hello');
 });
 
 test('aborting ends a stream quietly, without a reason', async () => {

@@ -2,7 +2,7 @@ import { expect, test, vi } from 'vitest';
 
 import type { AnswerEnd, AnswerHandlers, Backend } from '../../page/backend';
 import { Conversation } from '../../page/conversation';
-import type { BackendSource } from '../../page/conversation';
+import type { BackendSource } from '../../page/steady-answer';
 import { LocalphiError } from '../../shared/errors';
 import type { AnswerStats, Message } from '../../shared/protocol';
 
@@ -46,10 +46,10 @@ class HeldBackend implements Backend {
 function sourceOf(...backends: Backend[]): BackendSource {
   return {
     ready: () => Promise.resolve(backends[0]!),
-    fallBack: () => {
+    replace: () => {
       const more = backends.length > 1;
       if (more) backends.shift();
-      return Promise.resolve(more);
+      return Promise.resolve(more ? 'server' : null);
     },
   };
 }
@@ -110,7 +110,7 @@ test('stopping keeps the text so far', async () => {
 test('stopping works before any device is ready', async () => {
   const conversation = new Conversation({
     ready: () => new Promise(() => {}),
-    fallBack: () => Promise.resolve(false),
+    replace: () => Promise.resolve(null),
   });
   conversation.send('Hi');
   conversation.stop();
@@ -131,7 +131,7 @@ test('an error keeps the question, and trying again makes the answer anew in its
   expect(backend.asked).toHaveLength(2);
 });
 
-test('when the device gives up, the next backend answers from the start', async () => {
+test('when the next backend answers otherwise, the answer is taken back and told', async () => {
   const [browser, server] = [new HeldBackend(), new HeldBackend()];
   const conversation = new Conversation(sourceOf(browser, server));
   conversation.send('Hi');
@@ -160,7 +160,7 @@ test('an answer that waited for a device that another chat lost goes on elsewher
   let backend: Backend = browser;
   const conversation = new Conversation({
     ready: () => Promise.resolve(backend),
-    fallBack: () => Promise.resolve(false),
+    replace: (lost) => Promise.resolve(lost === backend ? null : 'server'),
   });
   conversation.send('Hi');
   await settle();

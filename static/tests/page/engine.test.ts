@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Backend } from '../../page/backend';
 import { Engine } from '../../page/engine';
 import type { BrowserBackend, EngineParts } from '../../page/engine';
-import type { LoadHandlers, Loaded } from '../../page/local-backend';
+import type { LoadHandlers, Loaded, Step } from '../../page/local-backend';
 import { LocalphiError } from '../../shared/errors';
 import type { CheckReport, RungReport } from '../../shared/protocol';
 
@@ -132,8 +132,8 @@ test('after the last device of the browser failed, the server takes over', async
   const { all, browser } = parts(() => Promise.resolve(ON_WASM));
   const engine = new Engine(all, null);
   engine.start('auto');
-  await engine.ready();
-  expect(await engine.fallBack(new LocalphiError('device', 'lost'))).toBe(true);
+  const lost = await engine.ready();
+  expect(await engine.replace(lost, new LocalphiError('device', 'lost'))).toBe('server');
   expect(await engine.ready()).toBe(server);
   expect(browser.closed).toBe(1);
 });
@@ -141,8 +141,129 @@ test('after the last device of the browser failed, the server takes over', async
 test('errors that are not the device’s do not move anything', async () => {
   const engine = new Engine(parts(() => Promise.resolve(ON_WASM)).all, null);
   engine.start('auto');
-  await engine.ready();
-  expect(await engine.fallBack(new LocalphiError('context', 'too long'))).toBe(false);
+  const lost = await engine.ready();
+  expect(await engine.replace(lost, new LocalphiError('context', 'too long'))).toBeNull();
+  expect(await engine.ready()).toBe(lost);
+});
+
+describe('a worker that dies', () => {
+  const DIED = new LocalphiError('worker', 'the worker has ended');
+  const ON_WEBGPU: Loaded = {
+    ...ON_WASM,
+    device: 'webgpu',
+    rungs: [
+      { device: 'webgpu', state: 'active', reason: null },
+      { device: 'wasm', state: 'untried', reason: null },
+    ],
+  };
+
+  /** An engine whose workers load as they are told, one after the other. */
+  function dying(...loads: (Loaded | LocalphiError)[]) {
+    const steps: Step[] = [];
+    const made: BrowserBackend[] = [];
+    const { all } = parts(() => Promise.reject(AWAY));
+    const engine = new Engine(
+      {
+        ...all,
+        browser: () => {
+          const next = loads.shift() ?? DIED;
+          const load: BrowserBackend['load'] = (_id, step, handlers) => {
+            steps.push(step);
+            if (!(next instanceof LocalphiError)) return Promise.resolve(next);
+            handlers.onTrying(step.choice === 'auto' ? 'webgpu' : step.choice);
+            return Promise.reject(next);
+          };
+          const { browser } = parts(load);
+          made.push(browser);
+          return browser;
+        },
+      },
+      null,
+    );
+    engine.start('auto');
+    const lose = async (error = DIED) => engine.replace(await engine.ready(), error);
+    const choices = () => steps.map(({ choice, oneThread }) => (oneThread ? 'one' : choice));
+    return { engine, lose, choices, made };
+  }
+
+  beforeEach(() => {
+    vi.stubGlobal('crossOriginIsolated', true);
+  });
+
+  afterEach(() => {
+    vi.unstubAllGlobals();
+  });
+
+  test('is replaced on the same device', async () => {
+    const { engine, lose, choices, made } = dying(ON_WEBGPU, ON_WEBGPU);
+    expect(await lose()).toBe('webgpu');
+    expect(choices()).toEqual(['auto', 'webgpu']);
+    expect(await engine.ready()).toBe(made[1]);
+  });
+
+  test('again makes room for the device below, and the reason is told', async () => {
+    const { engine, lose, choices } = dying(ON_WEBGPU, ON_WEBGPU, ON_WASM);
+    await lose();
+    expect(await lose()).toBe('wasm');
+    expect(choices()).toEqual(['auto', 'webgpu', 'wasm']);
+    const detail = 'the worker has ended';
+    expect(stateOf(engine, 'webgpu')?.reason).toEqual({ code: 'failed', detail });
+  });
+
+  test('on WASM is followed by one with a single thread, then by the server', async () => {
+    const { lose, choices } = dying(ON_WASM, ON_WASM, ON_WASM);
+    await lose();
+    expect(await lose()).toBe('wasm');
+    expect(choices()).toEqual(['auto', 'wasm', 'one']);
+    expect(await lose()).toBe('server');
+  });
+
+  test('while it loads leaves the devices below', async () => {
+    const { engine, choices } = dying(DIED, ON_WASM);
+    await engine.ready();
+    expect(choices()).toEqual(['auto', 'wasm']);
+    expect(engine.state.value).toMatchObject({ phase: 'ready', device: 'wasm' });
+    expect(stateOf(engine, 'webgpu')?.state).toBe('failed');
+  });
+
+  test('is replaced once for two answers', async () => {
+    const { engine, choices } = dying(ON_WASM, ON_WASM);
+    const lost = await engine.ready();
+    const both = [engine.replace(lost, DIED), engine.replace(lost, DIED)];
+    expect(await Promise.all(both)).toEqual(['wasm', 'wasm']);
+    expect(choices()).toEqual(['auto', 'wasm']);
+  });
+});
+
+describe('a server that goes in the middle of an answer', () => {
+  /** An engine that was told to use the server, which has gone since. */
+  async function orphaned(kept: boolean) {
+    let there = true;
+    const { all, browser } = parts(() => Promise.resolve(ON_WASM), {
+      modelIds: () => (there ? Promise.resolve(['tiny']) : Promise.reject(AWAY)),
+    });
+    const models = kept ? [{ id: 'tiny', name: 'Tiny', keptBytes: 5 }] : [];
+    Object.assign(browser, { kept: () => Promise.resolve({ models }) });
+    const engine = new Engine(all, null);
+    engine.start('server');
+    const lost = await engine.ready();
+    there = false;
+    return { engine, lost };
+  }
+
+  test('is replaced by a device of this browser where the model is kept', async () => {
+    const { engine, lost } = await orphaned(true);
+    expect(await engine.replace(lost, AWAY)).toBe('wasm');
+    expect(engine.state.value).toMatchObject({ phase: 'ready', device: 'wasm' });
+    expect(stateOf(engine, 'server')?.state).toBe('failed');
+  });
+
+  test('stays the one to ask where the model is not', async () => {
+    const { engine, lost } = await orphaned(false);
+    expect(await engine.replace(lost, AWAY)).toBeNull();
+    expect(await engine.ready()).toBe(lost);
+    expect(engine.state.value).toMatchObject({ phase: 'ready', device: 'server' });
+  });
 });
 
 test('a model the server does not have is refused with those it has, and not remembered', async () => {

@@ -115,7 +115,7 @@ test('the questions of a load go to who asked for it, and the answers back', asy
   const asked: unknown[] = [];
   const load = backend.load(
     'tiny',
-    'auto',
+    { choice: 'auto', oneThread: false },
     {
       onProgress: ({ loadedBytes }) => asked.push(loadedBytes),
       onPlan: (bytes) => {
@@ -126,6 +126,7 @@ test('the questions of a load go to who asked for it, and the answers back', asy
         asked.push([needs, free]);
         return Promise.resolve();
       },
+      onTrying: (device) => asked.push(device),
     },
     stop,
   );
@@ -161,4 +162,52 @@ test('what is kept can be asked for, checked and deleted', async () => {
   worker.say({ id: 3, type: 'checked', report, rungs: [] });
   expect(await checked).toEqual(report);
   expect(rungs).toEqual([[]]);
+});
+
+test('ids come before what they add', async () => {
+  const worker = new FakeWorker();
+  const told: unknown[] = [];
+  const handlers = {
+    ...HANDLERS,
+    onIds: (ids: readonly number[]) => told.push(ids),
+    onText: (text: string) => told.push(text),
+    onCall: (piece: object) => told.push(piece),
+  };
+  void backendOn(worker).chat([], {}, handlers, { signal: new AbortController().signal });
+  worker.say({ id: 1, type: 'text', text: 'Hi', ids: [4, 5] });
+  worker.say({ id: 1, type: 'arguments', index: 0, text: '{', ids: [6] });
+  await vi.advanceTimersByTimeAsync(0);
+  expect(told).toMatchObject([[4, 5], 'Hi', [6], { type: 'arguments', text: '{' }]);
+});
+
+test('what hearing an answer throws ends it, and the worker stops making it', async () => {
+  const worker = new FakeWorker();
+  const full = new Error('full');
+  const onText = () => {
+    throw full;
+  };
+  const answer = backendOn(worker).chat(
+    [],
+    {},
+    { ...HANDLERS, onText },
+    { signal: new AbortController().signal },
+  );
+  worker.say({ id: 1, type: 'text', text: 'Hi', ids: [] });
+  await expect(answer).rejects.toBe(full);
+  expect(worker.sent.map(({ type }) => type)).toEqual(['chat', 'cancel']);
+});
+
+test('a worker that lets go of its lock has died', async () => {
+  let gone = () => {};
+  const request = vi.fn((_lock: string, _opts: object, callback: () => void) => {
+    gone = callback;
+    return Promise.resolve();
+  });
+  vi.stubGlobal('navigator', { locks: { request } });
+  const worker = new FakeWorker();
+  const answer = chat(backendOn(worker));
+  worker.say({ id: 0, type: 'alive', lock: 'life' });
+  expect(request.mock.calls[0]?.[0]).toBe('life');
+  gone();
+  await expect(answer).rejects.toMatchObject({ kind: 'worker', message: 'the worker has ended' });
 });

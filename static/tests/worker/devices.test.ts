@@ -18,6 +18,7 @@ function ladder(webgpu: Probe, failures: Partial<Record<BrowserDevice, Error>> =
     device,
     variant: device,
     probe: () => Promise.resolve(device === 'webgpu' ? webgpu : FINE),
+    plan: () => Promise.resolve(null),
     open: () => Promise.reject(new Error('not used here')),
   }));
   const open = ({ device }: Rung) => {
@@ -90,4 +91,60 @@ test('a device that fails later is left for the next', async () => {
   expect((await it.descend(LOST))?.device).toBe('wasm');
   expect(states(it)).toEqual({ webgpu: 'failed', wasm: 'active' });
   expect(await it.descend(LOST)).toBeNull();
+});
+
+describe('two rungs of one device', () => {
+  /** WebGPU with float16, with float32, then WASM; those in `failing` cannot be opened. */
+  function threeRungs(failing: readonly string[], half: Probe = FINE, all?: 'variant') {
+    const opened: string[] = [];
+    const rung = (device: BrowserDevice, variant: string, probe = FINE): Rung => ({
+      ...{ device, variant },
+      probe: () => Promise.resolve(probe),
+      plan: () => Promise.resolve(null),
+      open: () => Promise.reject(new Error('not used here')),
+    });
+    const rungs = [rung('webgpu', 'f16', half), rung('webgpu', 'f32'), rung('wasm', 'wasm')];
+    const open = ({ variant }: Rung) => {
+      opened.push(variant);
+      if (all) return Promise.reject(new LocalphiError(all, `no ${variant}`));
+      if (failing.includes(variant)) return Promise.reject(new Error(`no ${variant}`));
+      return Promise.resolve({} as DecoderSession);
+    };
+    return { it: new Ladder(rungs, open), opened };
+  }
+
+  test('are tried in order, and told as one', async () => {
+    const { it, opened } = threeRungs(['f16']);
+    expect((await it.climb('auto'))?.device).toBe('webgpu');
+    expect(opened).toEqual(['f16', 'f32']);
+    expect(states(it)).toEqual({ webgpu: 'active', wasm: 'untried' });
+  });
+
+  test('a loss moves from one to the other, then below', async () => {
+    const { it, opened } = threeRungs([]);
+    await it.climb('webgpu');
+    expect((await it.descend(LOST))?.device).toBe('webgpu');
+    expect(states(it)).toEqual({ webgpu: 'active', wasm: 'untried' });
+    expect((await it.descend(LOST))?.device).toBe('wasm');
+    expect(opened).toEqual(['f16', 'f32', 'wasm']);
+    expect(it.reports[0]).toEqual({ device: 'webgpu', state: 'failed', reason: LOST });
+  });
+
+  test('why there is none is told of the one that the model has', async () => {
+    const { it } = threeRungs([], { usable: false, reason: { code: 'no-f16' } }, 'variant');
+    expect(await it.climb('auto')).toBeNull();
+    expect(it.reports[0]?.reason).toEqual({ code: 'no-f16' });
+  });
+
+  test('without 16-bit numbers the other one is there', async () => {
+    const { it, opened } = threeRungs([], { usable: false, reason: { code: 'no-f16' } });
+    await it.climb('auto');
+    expect(opened).toEqual(['f32']);
+  });
+});
+
+test('a model without room is named', async () => {
+  const { it } = ladder(FINE, { webgpu: new LocalphiError('memory', 'too large') });
+  await it.climb('auto');
+  expect(it.reports[0]?.reason).toEqual({ code: 'too-large', detail: 'too large' });
 });

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 
 import { TextReader } from '../../worker/runtime/calls';
-import { generate } from '../../worker/runtime/generate';
+import { generate, replay } from '../../worker/runtime/generate';
 import type { Answer } from '../../worker/runtime/generate';
 import { logitsInMemory } from '../../worker/runtime/logits';
 import type { Logits } from '../../worker/runtime/logits';
@@ -39,6 +39,14 @@ class ScriptedSession implements DecoderSession {
 
   dispose(): Promise<void> {
     return Promise.resolve();
+  }
+}
+
+/** Prefers no id. */
+class FlatSession extends ScriptedSession {
+  override read(ids: readonly number[]): Promise<readonly Logits[]> {
+    this.ids.push(...ids);
+    return Promise.resolve([logitsInMemory(new Float32Array(VOCABULARY).fill(-Infinity, END))]);
   }
 }
 
@@ -231,4 +239,61 @@ test('wrong guesses are forgotten, and what follows is as without them', async (
   expect(answer.ids).toEqual(Array.from({ length: 60 }, (_, i) => text[i % 12]));
   const read = [...answer.promptIds, ...answer.ids.slice(0, -1)];
   expect(session.ids.slice(0, read.length)).toEqual(read);
+});
+
+/** Several ids are quick to read at the start alone. */
+class StartingSession extends ScriptedSession {
+  readonly readsFromTheStart = true;
+}
+
+test('a session that reads from the start reads a long prompt at once', async () => {
+  const prompt = Array.from({ length: 600 }, (_, i) => i % 8);
+  const session = new StartingSession(END);
+  const log = new Log();
+  await generate(session, answerTo(prompt), log, unaborted);
+  expect(session.reads).toEqual([prompt]);
+  expect(log.reading).toEqual([0]);
+});
+
+test.each([
+  ['one by one where few are missing', 40, [[1], [2]]],
+  ['all anew where many are', 30, [[...Array<number>(30).fill(0), 1, 2]]],
+])('and what comes behind, %s', async (_, known, reads) => {
+  const prompt = [...Array<number>(known).fill(0), 1, 2];
+  const session = new StartingSession(END, END);
+  await session.read(prompt.slice(0, known));
+  session.reads.length = 0;
+  await generate(session, answerTo(prompt), new Log(), unaborted);
+  expect(session.reads).toEqual(reads);
+});
+
+test('an answer begun elsewhere goes on where it would be', async () => {
+  const log = new Log();
+  const answer = answerTo([1], { stops: new StopStrings(['67']) });
+  expect(replay(answer, [5, 6], log)).toBeNull();
+  expect(log.text).toBe('5'); // the 6 may belong to a stop string
+  const session = new ScriptedSession(8, END);
+  expect(await generate(session, answer, log, unaborted)).toBe('stop');
+  expect(session.reads).toEqual([[1, 5, 6], [8]]);
+  expect(log.text).toBe('568');
+});
+
+test('an answer that was begun as far as its stop string is over', () => {
+  const log = new Log();
+  const answer = answerTo([1], { stops: new StopStrings(['67']) });
+  expect(replay(answer, [5, 6, 7, 8], log)).toBe('stop');
+  expect(answer.ids).toEqual([5, 6, 7]);
+  expect(log.text).toBe('5');
+});
+
+test('penalties and random numbers know what was begun elsewhere', async () => {
+  const rules = { temperature: 1, topP: 1, topK: 0, ...NO_RULES, presencePenalty: 1 };
+  const whole = answerTo([1], { sampler: new Sampler(rules, 7), maxTokens: 8 });
+  await generate(new FlatSession(), whole, new Log(), unaborted);
+  for (const cut of [1, 4, 7]) {
+    const again = answerTo([1], { sampler: new Sampler(rules, 7), maxTokens: 8 });
+    replay(again, whole.ids.slice(0, cut), new Log());
+    await generate(new FlatSession(), again, new Log(), unaborted);
+    expect(again.ids).toEqual(whole.ids);
+  }
 });

@@ -30,8 +30,8 @@ export interface Answer {
 /** Told what happens, in order. `onText` gets no empty pieces. */
 export interface AnswerListener {
   onReading(doneTokens: number, totalTokens: number): void;
-  /** An id was chosen that belongs to the answer. */
-  onToken(): void;
+  /** An id was chosen that belongs to the answer; what it adds follows. */
+  onToken(id: number): void;
   onText(text: string): void;
   onCall(piece: CallPiece): void;
 }
@@ -66,7 +66,7 @@ export async function generate(
     answer.ids.push(...ids);
     // 4. Show.
     for (const id of ids) {
-      listener.onToken();
+      listener.onToken(id);
       if (show(answer, listener, answer.reader.push(id))) return 'stop';
     }
     if (answer.reader.over) return finish(answer, listener, 'stop');
@@ -76,6 +76,41 @@ export async function generate(
       await ahead.take(ids, answer.maxTokens - answer.ids.length - 1);
     }
   }
+}
+
+/**
+ * Begin the answer with ids that were chosen elsewhere; says why it ended, where it is over with them.
+ * Grammar, penalties, random numbers, text and stop strings are then where they would be. Throws a `device`
+ * error for ids that the grammar does not have.
+ */
+export function replay(
+  answer: Answer,
+  ids: readonly number[],
+  listener: AnswerListener,
+): EndReason | null {
+  const { guide, sampler, reader } = answer;
+  while (answer.ids.length < ids.length) {
+    const at = answer.ids.length;
+    const forced = guide?.forced(ids.length - at) ?? [];
+    const next = forced.length > 0 ? forced : [ids[at]!];
+    if (next.some((id, i) => id !== ids[at + i]))
+      throw new LocalphiError(
+        'device',
+        'the answer was begun with what its grammar does not allow',
+      );
+    if (forced.length === 0) {
+      if (guide?.allowed.count !== 1) sampler.skip();
+      guide?.push(ids[at]!);
+    }
+    for (const id of next) sampler.push(id);
+    answer.ids.push(...next);
+    for (const id of next) {
+      listener.onToken(id);
+      if (show(answer, listener, reader.push(id))) return 'stop';
+    }
+    if (reader.over) return finish(answer, listener, 'stop');
+  }
+  return null;
 }
 
 /** The logits of the next id; reads guessed ids together with chosen ones. */
@@ -129,14 +164,26 @@ async function prefill(
 ): Promise<Logits | null> {
   let logits: Logits | null = null;
   session.rewind(Math.min(commonLength(session.ids, ids), ids.length - 1)); // the last one gives logits
-  for (let done = session.ids.length; done < ids.length; done += CHUNK_TOKENS) {
+  const chunkTokens = session.readsFromTheStart ? startOver(session, ids.length) : CHUNK_TOKENS;
+  for (let done = session.ids.length; done < ids.length; done += chunkTokens) {
     listener.onReading(done, ids.length);
     await nextTask();
     if (signal.aborted) return null;
-    const rows = await session.read(ids.slice(done, done + CHUNK_TOKENS));
+    const rows = await session.read(ids.slice(done, done + chunkTokens));
     logits = rows.at(-1)!;
   }
   return logits;
+}
+
+/** About how many ids are read at once in the time of one alone. */
+const TOGETHER = 16;
+
+/** For a session that reads from the start: one by one where few are missing, else all anew. */
+function startOver(session: DecoderSession, length: number): number {
+  const missing = length - session.ids.length;
+  if (missing * TOGETHER < length) return 1;
+  session.rewind(0);
+  return length;
 }
 
 /** How many ids both begin with. */

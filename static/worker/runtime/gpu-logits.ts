@@ -18,7 +18,7 @@ const NOTHING = 0xffffffff;
  * assume that there is no NaN, and then comparisons with one mean nothing.
  */
 const SHADER = /* wgsl */ `
-struct Job { size: u32, start: u32, count: u32, first: u32, temperature: f32 }
+struct Job { size: u32, start: u32, count: u32, first: u32, temperature: f32, half: u32 }
 @group(0) @binding(0) var<uniform> job: Job;
 @group(0) @binding(1) var<storage, read> values: array<u32>;
 @group(0) @binding(2) var<storage, read> ids: array<u32>;
@@ -42,11 +42,26 @@ fn bitsOf(key: u32) -> u32 {
   return select(~key, key & 0x7fffffffu, (key >> 31u) == 1u);
 }
 
+/** The bits of a float32 that is the same number as this float16. */
+fn widened(bits: u32) -> u32 {
+  let sign = (bits & 0x8000u) << 16u;
+  let exponent = (bits >> 10u) & 31u;
+  let fraction = bits & 0x3ffu;
+  if (exponent == 31u) { return sign | 0x7f800000u | (fraction << 13u); }
+  if (exponent == 0u) { return sign | bitcast<u32>(f32(fraction) * 0x1p-24f); }
+  return sign | ((exponent + 112u) << 23u) | (fraction << 13u);
+}
+
+fn valueAt(index: u32) -> u32 {
+  if (job.half == 0u) { return values[index]; }
+  return widened((values[index / 2u] >> (16u * (index % 2u))) & 0xffffu);
+}
+
 @compute @workgroup_size(${THREADS})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
   let offset = group.x * ${SEGMENT}u;
   let size = min(${SEGMENT}u, job.size - offset);
-  for (var i = thread; i < size; i += ${THREADS}u) { keys[i] = keyOf(values[job.start + offset + i]); }
+  for (var i = thread; i < size; i += ${THREADS}u) { keys[i] = keyOf(valueAt(job.start + offset + i)); }
 
   var peak = 0.0;
   for (var round = 0u; round < job.count; round++) {
@@ -110,9 +125,11 @@ interface Job {
   readonly count: number;
   readonly first: boolean;
   readonly temperature: number;
+  /** Whether the values are float16. */
+  readonly half: boolean;
 }
 
-/** The float32 logits from number `start` of a buffer on. */
+/** The logits from number `start` of a buffer on. */
 interface Row {
   readonly buffer: GPUBuffer;
   readonly start: number;
@@ -133,15 +150,17 @@ export class HeadFinder {
   readonly #gpu: GPUDevice;
   readonly #pipeline: GPUComputePipeline;
   readonly #groups: number;
+  readonly #half: boolean;
   readonly #buffers: Buffers;
   /** One for each run over the segments of a head. */
   readonly #jobs: GPUBuffer[] = [];
   /** For the rare download of a whole row. */
   #whole: GPUBuffer | null = null;
 
-  /** size: of the vocabulary (V). */
-  constructor(gpu: GPUDevice, size: number) {
+  /** size: of the vocabulary (V). half: the logits are float16, else float32. */
+  constructor(gpu: GPUDevice, size: number, half = false) {
     this.#gpu = gpu;
+    this.#half = half;
     this.#groups = Math.ceil(size / SEGMENT);
     this.#pipeline = gpu.createComputePipeline({
       layout: 'auto',
@@ -175,11 +194,15 @@ export class HeadFinder {
   /** The whole row. One call at a time. */
   async download({ buffer, start, size }: Row): Promise<Float32Array> {
     const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
-    this.#whole ??= this.#gpu.createBuffer({ size: size * 4, usage });
+    const width = this.#half ? 2 : 4;
+    const before = (start * width) % 4; // copies begin and end at whole words
+    const bytes = Math.ceil((before + size * width) / 4) * 4;
+    this.#whole ??= this.#gpu.createBuffer({ size: (size + 1) * 4, usage });
     const encoder = this.#gpu.createCommandEncoder();
-    encoder.copyBufferToBuffer(buffer, start * 4, this.#whole, 0, size * 4);
+    encoder.copyBufferToBuffer(buffer, start * width - before, this.#whole, 0, bytes);
     this.#gpu.queue.submit([encoder.finish()]);
-    return new Float32Array(await readBack(this.#whole, size * 4));
+    const copy = await readBack(this.#whole, bytes);
+    return this.#half ? widened(new Uint16Array(copy, before, size)) : new Float32Array(copy);
   }
 
   /** Encodes the runs that leave one segment; which of the two kept buffers has it. */
@@ -187,13 +210,13 @@ export class HeadFinder {
     const { values, ids } = this.#buffers;
     let size = row.size;
     let into: 0 | 1 = 0;
-    const first = { ...row, count, first: true, temperature };
+    const first = { ...row, count, first: true, temperature, half: this.#half };
     this.#encodeRun(encoder, 0, first, row.buffer, ids[1], into);
     for (let run = 1; size > SEGMENT; run++) {
       size = Math.ceil(size / SEGMENT) * count;
       const from: 0 | 1 = into;
       into = from === 0 ? 1 : 0;
-      const job = { size, start: 0, count, first: false, temperature };
+      const job = { size, start: 0, count, first: false, temperature, half: false };
       this.#encodeRun(encoder, run, job, values[from], ids[from], into);
     }
     return into;
@@ -218,15 +241,36 @@ export class HeadFinder {
     pass.end();
   }
 
-  #uniform(run: number, { size, start, count, first, temperature }: Job): GPUBuffer {
+  #uniform(run: number, { size, start, count, first, temperature, half }: Job): GPUBuffer {
     const usage = GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST;
     const uniform = (this.#jobs[run] ??= this.#gpu.createBuffer({ size: JOB_BYTES, usage }));
     const bytes = new ArrayBuffer(JOB_BYTES);
     new Uint32Array(bytes).set([size, start, count, first ? 1 : 0]);
     new Float32Array(bytes)[4] = temperature;
+    new Uint32Array(bytes)[5] = half ? 1 : 0;
     this.#gpu.queue.writeBuffer(uniform, 0, bytes);
     return uniform;
   }
+}
+
+/** The same numbers as float32. */
+function widened(halves: Uint16Array): Float32Array {
+  const wide = new Uint32Array(halves.length);
+  const subnormal = new Float32Array(1);
+  const subnormalBits = new Uint32Array(subnormal.buffer);
+  halves.forEach((bits, i) => {
+    const exponent = (bits >> 10) & 31;
+    const fraction = bits & 0x3ff;
+    subnormal[0] = fraction * 2 ** -24;
+    const size =
+      exponent === 31
+        ? 0x7f800000 | (fraction << 13)
+        : exponent === 0
+          ? subnormalBits[0]!
+          : ((exponent + 112) << 23) | (fraction << 13);
+    wide[i] = (bits & 0x8000 ? 0x80000000 : 0) + size;
+  });
+  return new Float32Array(wide.buffer);
 }
 
 async function readBack(buffer: GPUBuffer, bytes: number): Promise<ArrayBuffer> {

@@ -105,6 +105,11 @@ export class GrowingKv implements KvCache {
   }
 }
 
+/** The numbers of a cache on a GPU. */
+export type KvType = 'float32' | 'float16';
+
+const TYPE_BYTES: Readonly<Record<KvType, number>> = { float32: 4, float16: 2 };
+
 /**
  * A cache of fixed size on the GPU; a run writes into the tensors it reads.
  * Growing caches defeat ONNX Runtime's buffer reuse and slow down with every token, and only a
@@ -116,11 +121,15 @@ export class FixedGpuKv implements KvCache {
   readonly #tensors: Tensor[];
 
   /** capacity: most tokens to hold. A device short of memory reports it later, as a GPU error. */
-  constructor(ort: OrtModule, gpu: GPUDevice, config: DecoderConfig, capacity: number) {
+  constructor(
+    ort: OrtModule,
+    gpu: GPUDevice,
+    config: DecoderConfig,
+    { type, capacity }: { readonly type: KvType; readonly capacity: number },
+  ) {
     this.#slots = slotsOf(config);
     const dims = [1, config.kvHeads, capacity, config.headSize]; // (1, H, S, D)
-    const size = fixedBufferBytes(config, capacity);
-    this.#tensors = this.#slots.map(() => gpuTensor(ort, gpu, dims, size));
+    this.#tensors = this.#slots.map(() => gpuTensor(ort, gpu, type, dims));
   }
 
   get length(): number {
@@ -149,19 +158,108 @@ export class FixedGpuKv implements KvCache {
   }
 }
 
-/** A float32 tensor of our own on the GPU; disposing of it frees the buffer. */
-function gpuTensor(ort: OrtModule, gpu: GPUDevice, dims: readonly number[], size: number): Tensor {
+/**
+ * A cache on the GPU that grows with every run, for graphs that cannot write in place: exports with
+ * MultiHeadAttention, such as Phi-3-mini's for the web. What came out goes in again and never leaves the GPU.
+ */
+export class GrowingGpuKv implements KvCache {
+  #length = 0;
+  #past: Record<string, Tensor>;
+  readonly #ort: OrtModule;
+  readonly #gpu: GPUDevice;
+  readonly #config: DecoderConfig;
+  readonly #type: KvType;
+  readonly #slots: readonly Slot[];
+
+  constructor(ort: OrtModule, gpu: GPUDevice, config: DecoderConfig, type: KvType) {
+    this.#ort = ort;
+    this.#gpu = gpu;
+    this.#config = config;
+    this.#type = type;
+    this.#slots = slotsOf(config);
+    this.#past = this.#allEmpty();
+  }
+
+  get length(): number {
+    return this.#length;
+  }
+
+  feeds(): Record<string, Tensor> {
+    return this.#past;
+  }
+
+  fetches(): Record<string, null> {
+    return Object.fromEntries(this.#slots.map(({ present }) => [present, null]));
+  }
+
+  accept(results: InferenceSession.OnnxValueMapType, added: number): void {
+    this.#free();
+    this.#past = Object.fromEntries(
+      this.#slots.map(({ past, present }) => [past, results[present]!]),
+    );
+    this.#length += added;
+  }
+
+  rewind(length: number): void {
+    if (length >= this.#length) return;
+    const kept = length > 0 ? this.#cutAll(length) : this.#allEmpty();
+    this.#free();
+    this.#past = kept;
+    this.#length = length;
+  }
+
+  dispose(): void {
+    this.#free();
+    this.#past = {};
+    this.#length = 0;
+  }
+
+  /** Copies of the first `length` tokens of all tensors, made on the GPU in the order of its queue. */
+  #cutAll(length: number): Record<string, Tensor> {
+    const { kvHeads, headSize } = this.#config;
+    const row = TYPE_BYTES[this.#type] * headSize; // of one token in one head
+    const encoder = this.#gpu.createCommandEncoder();
+    const kept = Object.entries(this.#past).map(([name, tensor]) => {
+      const cut = gpuTensor(this.#ort, this.#gpu, this.#type, [1, kvHeads, length, headSize]);
+      for (let head = 0; head < kvHeads; head++) {
+        const from = head * this.#length * row;
+        const to = head * length * row;
+        encoder.copyBufferToBuffer(tensor.gpuBuffer, from, cut.gpuBuffer, to, length * row);
+      }
+      return [name, cut];
+    });
+    this.#gpu.queue.submit([encoder.finish()]);
+    return Object.fromEntries(kept) as Record<string, Tensor>;
+  }
+
+  #allEmpty(): Record<string, Tensor> {
+    const { kvHeads, headSize } = this.#config;
+    const numbers = this.#type === 'float16' ? new Uint16Array(0) : new Float32Array(0);
+    const dims = [1, kvHeads, 0, headSize];
+    return Object.fromEntries(
+      this.#slots.map(({ past }) => [past, new this.#ort.Tensor(this.#type, numbers, dims)]),
+    );
+  }
+
+  #free(): void {
+    for (const tensor of Object.values(this.#past)) tensor.dispose();
+  }
+}
+
+/** A tensor of our own on the GPU; disposing of it frees the buffer. */
+function gpuTensor(ort: OrtModule, gpu: GPUDevice, type: KvType, dims: readonly number[]): Tensor {
   const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
-  const buffer = gpu.createBuffer({ size, usage });
+  const buffer = gpu.createBuffer({ size: bytesOf(type, dims), usage });
   const dispose = () => {
     buffer.destroy();
   };
-  return ort.Tensor.fromGpuBuffer(buffer, { dataType: 'float32', dims, dispose });
+  return ort.Tensor.fromGpuBuffer(buffer, { dataType: type, dims, dispose });
 }
 
-/** Bytes of one of the buffers that FixedGpuKv makes. */
-export function fixedBufferBytes(config: DecoderConfig, capacity: number): number {
-  return Float32Array.BYTES_PER_ELEMENT * config.kvHeads * capacity * config.headSize;
+/** Bytes of the buffer of a tensor; ONNX Runtime binds it in steps of 16. */
+function bytesOf(type: KvType, dims: readonly number[]): number {
+  const bytes = dims.reduce((product, size) => product * size, TYPE_BYTES[type]);
+  return Math.ceil(bytes / 16) * 16;
 }
 
 /** Tensor names of every layer, in layer order, from patterns with `%d`. */

@@ -29,9 +29,16 @@ export function loadOrt(): Promise<OrtModule> {
   return loading;
 }
 
+let mostThreads = MOST_THREADS;
+
+/** For browsers that promise threads, and have no memory to share between them. Before ONNX Runtime is loaded. */
+export function useOneThread(): void {
+  mostThreads = 1;
+}
+
 /** All cores up to 8, or 1 where the page is not cross-origin isolated. */
 export function threadCount(): number {
-  return self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency, MOST_THREADS) : 1;
+  return self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency, mostThreads) : 1;
 }
 
 /** Whether the build for JSPI is used: WebAssembly that can wait for JavaScript. */

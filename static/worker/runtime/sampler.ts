@@ -124,6 +124,12 @@ export class Sampler {
     return ids[pick(weights, this.#random())]!;
   }
 
+  /** An id was chosen elsewhere: its random number counts as drawn. */
+  skip(): void {
+    const { temperature, topK } = this.#rules;
+    if (temperature !== 0 && topK !== 1) this.#random();
+  }
+
   /** Count an id as chosen, for the penalties. */
   push(id: number): void {
     const { repetitionPenalty } = this.#rules;

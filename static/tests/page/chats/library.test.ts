@@ -52,7 +52,7 @@ class Browser {
     };
     const source = {
       ready: () => Promise.resolve(backend),
-      fallBack: () => Promise.resolve(false),
+      replace: () => Promise.resolve(null),
     };
     const settings = () => ({ systemPrompt: '', options: {} });
     return { backend, library: new Library(source, settings, this.history, channel) };

@@ -37,7 +37,7 @@ class Calling implements Backend {
 const settle = () => new Promise((resolve) => setTimeout(resolve));
 
 function chatWith(backend: Backend, tools = true) {
-  const source = { ready: () => Promise.resolve(backend), fallBack: () => Promise.resolve(false) };
+  const source = { ready: () => Promise.resolve(backend), replace: () => Promise.resolve(null) };
   const conversation = new Conversation(source, 'a', () => ({
     ...{ systemPrompt: '', options: {}, tools },
   }));
@@ -116,7 +116,7 @@ test('runs are kept, exported and brought back, and the next turn knows of them'
   const info = { id: 'a', title: 't', pinned: false, madeMs: 1, askedMs: 1, chosen: {} };
   const [back] = parseChats(toJson([{ info, messages: conversation.messages.value }]));
   const again = new Conversation(
-    { ready: () => Promise.resolve(backend), fallBack: () => Promise.resolve(false) },
+    { ready: () => Promise.resolve(backend), replace: () => Promise.resolve(null) },
     'a',
   );
   again.restore(back!.messages, {});
