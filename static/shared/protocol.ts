@@ -19,7 +19,7 @@ export interface Message {
 }
 
 /** Devices that run the model in this browser, best first. */
-export const BROWSER_DEVICES = ['webgpu', 'wasm'] as const;
+export const BROWSER_DEVICES = ['webgpu', 'webnn', 'wasm'] as const;
 
 export type BrowserDevice = (typeof BROWSER_DEVICES)[number];
 
@@ -33,6 +33,8 @@ export interface Reason {
     | 'no-webgpu'
     | 'no-adapter'
     | 'software-adapter'
+    | 'no-webnn'
+    | 'opt-in'
     | 'no-simd'
     | 'no-f16'
     | 'no-variant'

@@ -119,11 +119,13 @@ function wantedFeatures({ features, info }: GPUAdapter): GPUFeatureName[] {
   return wanted.filter((feature) => features.has(feature));
 }
 
-async function createSession(
+/** more: inputs that the graph may have besides those of every decoder. */
+export async function createSession(
   ort: OrtModule,
   { config, files }: SessionSource,
   externalData: readonly ExternalFile[],
   options: InferenceSession.SessionOptions,
+  more: readonly string[] = [],
 ): Promise<InferenceSession> {
   const graph = await blobOf(files, config.graphFile).arrayBuffer();
   const session = await ort.InferenceSession.create(new Uint8Array(graph), {
@@ -131,7 +133,7 @@ async function createSession(
     logSeverityLevel: ERRORS_ONLY,
     externalData,
   });
-  await refuseUnknownInputs(session, config);
+  await refuseUnknownInputs(session, config, more);
   return session;
 }
 
@@ -163,6 +165,17 @@ function readWeights({ config, files }: SessionSource): ExternalFile[] {
   });
 }
 
+/** The weights as bytes, for providers that take them out of the file by themselves. */
+export async function wholeWeights({ config, files }: SessionSource): Promise<ExternalFile[]> {
+  const names = weightNames(config, files);
+  return Promise.all(
+    names.map(async (path) => {
+      const buffer = await blobOf(files, path).arrayBuffer();
+      return { path, data: new Uint8Array(buffer) };
+    }),
+  );
+}
+
 /** Everything that is neither the graph nor JSON. */
 function weightNames({ graphFile }: DecoderConfig, files: ModelFiles): string[] {
   return [...files.keys()].filter((name) => name !== graphFile && !name.endsWith('.json'));
@@ -171,8 +184,13 @@ function weightNames({ graphFile }: DecoderConfig, files: ModelFiles): string[] 
 /** ONNX Runtime's scale of severities: 3 is error. */
 const ERRORS_ONLY = 3;
 
-async function refuseUnknownInputs(session: InferenceSession, config: DecoderConfig) {
-  const known = new Set([config.names.inputIds, config.names.attentionMask, ...pastNames(config)]);
+async function refuseUnknownInputs(
+  session: InferenceSession,
+  config: DecoderConfig,
+  more: readonly string[],
+): Promise<void> {
+  const { inputIds, attentionMask } = config.names;
+  const known = new Set([inputIds, attentionMask, ...pastNames(config), ...more]);
   const unknown = session.inputNames.filter((name) => !known.has(name));
   if (unknown.length === 0) return;
   await session.release();
