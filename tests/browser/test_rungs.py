@@ -138,7 +138,7 @@ def test_one_thread_then_the_server_go_on_where_wasm_fails(open_: Callable[..., 
     text = _ask(page)
     assert CASE["text"] in re.sub(r"\s+", " ", text)
     (request,) = asked
-    begun = request.post_data_json["begun_ids"]
+    begun = json.loads(request.post_data or "")["begun_ids"]
     assert begun == CASE["ids"][: len(begun)] != []
     assert _device(page) == "server"
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, Playwright
+from playwright.sync_api import Page, Playwright, Route
 
 from browsing import FLAGS
 from driving import ready
@@ -20,6 +21,14 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(200)]
 
 PARITY = json.loads((VECTORS / "parity.json").read_text(encoding="utf-8"))
 ASK = "([messages, limit]) => window.localphiDebug.generateIds(messages, limit)"
+COUNT = """{
+  globalThis.dispatches = 0;
+  const { dispatch } = MLContext.prototype;
+  MLContext.prototype.dispatch = function (...given) {
+    globalThis.dispatches += 1;
+    return dispatch.apply(this, given);
+  };
+}"""
 FLAG = "--enable-features=WebMachineLearningNeuralNetwork"
 
 
@@ -40,6 +49,12 @@ def page(playwright: Playwright, server: LiveServer) -> Iterator[Page]:
     arguments = ["--headless=new", *FLAGS, FLAG]
     browser = playwright.chromium.launch(executable_path=str(path), args=arguments)
     page = browser.new_page(service_workers="block")
+
+    def patch(route: Route) -> None:
+        response = route.fetch()
+        route.fulfill(response=response, body=COUNT + response.text())
+
+    page.route(re.compile(r"/assets/main-[^/]+\.js$"), patch)
     page.goto(f"{server.url}/?device=webnn&debug=1")
     ready(page)
     yield page
@@ -52,6 +67,16 @@ def test_greedy_answers_on_webnn_are_those_of_the_server(page: Page) -> None:
         got = page.evaluate(ASK, [case["messages"], 10])
         assert got["device"] == "webnn", "it held all the way"
         assert got["ids"] == case["ids"][:10], case["messages"]
+
+
+def test_a_token_is_one_graph_on_webnn(page: Page) -> None:
+    """What WebNN does not take, ONNX Runtime computes itself, without a word."""
+    (worker,) = (one for one in page.workers if "/assets/" in one.url)
+    case = PARITY["cases"][0]
+    page.evaluate(ASK, [case["messages"], 1])
+    before = worker.evaluate("globalThis.dispatches")
+    page.evaluate(ASK, [case["messages"], 5])
+    assert worker.evaluate("globalThis.dispatches") - before == 5  # the prompt's last token, then four
 
 
 def test_a_follow_up_reads_only_what_is_new(page: Page) -> None:

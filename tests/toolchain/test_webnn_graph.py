@@ -93,6 +93,8 @@ def test_a_layer_computes_the_same(bits: int, block: int, zero_points: bool) -> 
     proto = _layer(bits, block, zero_points, random)
     hidden = random.random((1, 3, 48), np.float32)
     (wanted,) = ort.InferenceSession(proto.SerializeToString()).run(None, {"hidden": hidden})
-    session = ort.InferenceSession(webnn_proto(proto).SerializeToString())
+    plain = ort.SessionOptions()  # else both nodes become the MatMulNBits again, of less precision
+    plain.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(webnn_proto(proto).SerializeToString(), plain)
     (got,) = session.run(None, {"hidden": hidden, LAST_POSITION: np.asarray([1])})
-    np.testing.assert_allclose(got, wanted[:, 1:2], rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(got, wanted[:, 1:2], rtol=1e-4, atol=1e-3)

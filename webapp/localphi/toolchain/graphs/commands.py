@@ -53,9 +53,10 @@ def lora(folder: Path) -> None:
 @main.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 def webnn(folder: Path) -> None:
-    """Add to the model in FOLDER the files that browsers run on WebNN: its weights once more, as WebNN reads them.
+    """Add to the model in FOLDER the files that browsers run on WebNN.
 
-    Its localphi.json then names them, and pages opened with ?device=webnn use them.
+    They are its weights once more, as WebNN reads them. Its localphi.json then names them, and pages opened
+    with ?device=webnn use them.
     """
     from localphi.toolchain.graphs.webnn import WEBNN_NAME, add_webnn_variant
 

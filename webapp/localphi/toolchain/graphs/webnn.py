@@ -98,19 +98,17 @@ def _plain(node: Any, weights: dict[str, Any]) -> list[Any]:
         raise CannotRewrite(f"{node.name} has {bits} bits or inputs that WebNN has no operator for.")
     codes = _codes(array(weights[packed]), bits).reshape(columns, -1)  # (N, K), padded to whole blocks
     blocks = codes.shape[1] // block
-    zeros: NDArray[Any] = np.full((columns, blocks), _UNSIGNED_ZERO[bits], np.int16)
+    names = {part: f"{node.name}/{part}" for part in ("values", "scales", "zeros", "weight")}
+    values = (codes - _UNSIGNED_ZERO[bits])[:, :rows].T  # (K, N)
+    wide = bits == 8
+    inputs = [names["values"], names["scales"]]
     if more and more[0]:
-        zeros = _codes(array(weights[more[0]]), bits).reshape(columns, -1)[:, :blocks]
-    values = (codes - np.repeat(zeros, block, axis=1))[:, :rows].T  # (K, N)
-    kind = onnx.TensorProto.INT4 if values.min() >= -8 and values.max() < 8 else onnx.TensorProto.INT8
-    if values.min() < -128 or values.max() > 127:
-        raise CannotRewrite(f"{node.name} has zero points too far apart for signed numbers.")
-    names = {part: f"{node.name}/{part}" for part in ("values", "scales", "weight")}
-    raw = _halves(values) if kind == onnx.TensorProto.INT4 else values.astype(np.int8).tobytes()
-    weights[names["values"]] = onnx.helper.make_tensor(names["values"], kind, values.shape, raw, raw=True)
+        zeros = _codes(array(weights[more[0]]), bits).reshape(columns, -1)[:, :blocks].T
+        weights[names["zeros"]] = _signed(names["zeros"], zeros - _UNSIGNED_ZERO[bits], wide)
+        inputs.append(names["zeros"])
+    weights[names["values"]] = _signed(names["values"], values, wide)
     scale = np.ascontiguousarray(array(weights[scales]).reshape(columns, blocks).T)  # (K / block, N)
     weights[names["scales"]] = onnx.numpy_helper.from_array(scale, names["scales"])
-    inputs = [names["values"], names["scales"]]
     make = onnx.helper.make_node
     return [
         make("DequantizeLinear", inputs, [names["weight"]], names["weight"], axis=0, block_size=block),
@@ -126,11 +124,17 @@ def _codes(data: NDArray[Any], bits: int) -> NDArray[Any]:
     return np.stack([flat & 15, flat >> 4], axis=-1).reshape(-1).astype(np.int16)
 
 
-def _halves(values: NDArray[Any]) -> bytes:
-    flat = (np.ascontiguousarray(values).reshape(-1) & 15).astype(np.uint8)
-    if flat.size % 2:
-        flat = np.append(flat, np.uint8(0))
-    return (flat[0::2] | (flat[1::2] << 4)).tobytes()
+def _signed(name: str, values: NDArray[Any], wide: bool) -> Any:
+    """A tensor of 8-bit numbers, or of 4-bit ones."""
+    onnx = import_onnx()
+    flat = np.ascontiguousarray(values).reshape(-1)
+    if wide:
+        return onnx.numpy_helper.from_array(flat.astype(np.int8).reshape(values.shape), name)
+    halves = (flat & 15).astype(np.uint8)
+    if halves.size % 2:
+        halves = np.append(halves, np.uint8(0))
+    raw = (halves[0::2] | (halves[1::2] << 4)).tobytes()
+    return onnx.helper.make_tensor(name, onnx.TensorProto.INT4, values.shape, raw, raw=True)
 
 
 def _ask_for_position(graph: Any, nodes: list[Any]) -> None:
