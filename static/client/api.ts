@@ -4,7 +4,7 @@
  */
 
 /** Where a model can run. `server` is the localphi server; the others are in this browser. */
-export type PhiDevice = 'webgpu' | 'wasm' | 'server' | (string & {});
+export type PhiDevice = 'webgpu' | 'webnn' | 'wasm' | 'server' | (string & {});
 
 export interface PhiOptions {
   /** Id of a model of the server; its default where left out. */

@@ -434,7 +434,8 @@ function newRun(choice: DeviceChoice): Run {
 
 /** Where to begin after a device has failed in a worker; null where nothing of the browser is left. */
 function stepBelow(device: BrowserDevice, { oneThread }: Step): Step | null {
-  const next = BROWSER_DEVICES[BROWSER_DEVICES.indexOf(device) + 1];
+  const below = BROWSER_DEVICES.slice(BROWSER_DEVICES.indexOf(device) + 1);
+  const next = below.find((other) => other !== 'webnn'); // that one waits for a wish
   if (next) return { choice: next, oneThread };
   return oneThread || !globalThis.crossOriginIsolated ? null : { choice: device, oneThread: true };
 }

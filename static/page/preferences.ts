@@ -1,7 +1,13 @@
 /** What the address and earlier visits say about how to start. */
 import type { DeviceChoice } from '../shared/protocol';
 
-const CHOICES: readonly string[] = ['auto', 'webgpu', 'wasm', 'server'] satisfies DeviceChoice[];
+const CHOICES: readonly string[] = [
+  'auto',
+  'webgpu',
+  'webnn',
+  'wasm',
+  'server',
+] satisfies DeviceChoice[];
 const DEVICE_KEY = 'localphi.device';
 const MODEL_KEY = 'localphi.model';
 const SIDE_KEY = 'localphi.side';

@@ -15,7 +15,12 @@ const count = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
 const hundredths = new Intl.NumberFormat('en', { maximumFractionDigits: 2 });
 const tenths = new Intl.NumberFormat('en', { maximumFractionDigits: 1 });
 
-const deviceNames: Record<Device, string> = { webgpu: 'WebGPU', wasm: 'WASM', server: 'Server' };
+const deviceNames: Record<Device, string> = {
+  webgpu: 'WebGPU',
+  webnn: 'WebNN',
+  wasm: 'WASM',
+  server: 'Server',
+};
 
 /** The same names in the middle of a sentence. */
 const devicesInText: Record<Device, string> = { ...deviceNames, server: 'the server' };
@@ -23,6 +28,7 @@ const devicesInText: Record<Device, string> = { ...deviceNames, server: 'the ser
 const deviceHints: Record<DeviceChoice, string> = {
   auto: 'The fastest one that works',
   webgpu: 'The graphics card, from this page',
+  webnn: 'What the system has for neural networks, from this page',
   wasm: 'The processor, from this page',
   server: 'ONNX Runtime where this page comes from',
 };
@@ -31,6 +37,8 @@ const reasons: Record<Reason['code'], string> = {
   'no-webgpu': 'This browser has no WebGPU.',
   'no-adapter': 'The browser offers no graphics card to this page.',
   'software-adapter': 'Graphics are computed by the processor here, so WASM is faster.',
+  'no-webnn': 'This browser has no WebNN.',
+  'opt-in': 'An experiment of browsers, used only when it is chosen.',
   'no-simd': 'This browser’s WebAssembly lacks SIMD.',
   'no-f16': 'The graphics card has no 16-bit numbers.',
   'too-large': 'The model has no room there.',

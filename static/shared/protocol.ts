@@ -19,7 +19,7 @@ export interface Message {
 }
 
 /** Devices that run the model in this browser, best first. */
-export const BROWSER_DEVICES = ['webgpu', 'wasm'] as const;
+export const BROWSER_DEVICES = ['webgpu', 'webnn', 'wasm'] as const;
 
 export type BrowserDevice = (typeof BROWSER_DEVICES)[number];
 
@@ -34,6 +34,8 @@ export interface Reason {
     | 'no-adapter'
     | 'no-f16'
     | 'software-adapter'
+    | 'no-webnn'
+    | 'opt-in'
     | 'no-simd'
     | 'no-variant'
     | 'too-large'

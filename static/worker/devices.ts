@@ -5,6 +5,7 @@ import { planWasm, planWebGpu } from './memory-plan';
 import type { MemoryNeed } from './memory-plan';
 import { openWasmSession, openWebGpuSession, requestAdapter } from './runtime/session';
 import type { DecoderSession, SessionSource } from './runtime/session';
+import { openWebNnSession, webNn } from './runtime/webnn-session';
 
 /** What a device tells about itself. A usable one may still have a reason to be passed over. */
 export interface Probe {
@@ -19,6 +20,8 @@ export interface Rung {
   probe(): Promise<Probe>;
   /** Why a model that needs so much has no room here, null when it may; before it is fetched. */
   plan(need: MemoryNeed): Promise<string | null>;
+  /** How long `open` and the canary may take, if not as long as anywhere. */
+  readonly timeoutMs?: number;
   /** Rejects when the session cannot be made. */
   open(source: SessionSource): Promise<DecoderSession>;
 }
@@ -31,6 +34,11 @@ export const RUNGS: readonly Rung[] = [
   {
     ...{ device: 'webgpu', variant: 'webgpu-f32', probe: probeWebGpu, plan: planOnAdapter },
     open: openWebGpuSession,
+  },
+  {
+    ...{ device: 'webnn', variant: 'webnn', probe: probeWebNn, open: openWebNnSession },
+    plan: () => Promise.resolve(null),
+    timeoutMs: 30_000, // with operators that it does not have, it makes a session for ever
   },
   {
     ...{ device: 'wasm', variant: 'wasm', probe: probeWasm, open: openWasmSession },
@@ -157,6 +165,12 @@ async function probeHalf(): Promise<Probe> {
 async function planOnAdapter(need: MemoryNeed): Promise<string | null> {
   const adapter = await requestAdapter();
   return adapter && planWebGpu(need, adapter.limits);
+}
+
+/** Quicker than WASM on few machines so far, so it waits for a wish. */
+function probeWebNn(): Promise<Probe> {
+  const usable = webNn() !== null;
+  return Promise.resolve({ usable, reason: { code: usable ? 'opt-in' : 'no-webnn' } });
 }
 
 /** Memory of the machine as far as the browser tells, which is up to 8 GiB; null where it does not. */

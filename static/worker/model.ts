@@ -222,7 +222,8 @@ export class Model {
     const contextLength = variant.contextLength ?? this.manifest.contextLength;
     this.#contextLength = contextLength;
     const source = { config, contextLength, files };
-    return withTimeout(openChecked(rung, source, variant), SESSION_TIMEOUT_MS);
+    const limitMs = rung.timeoutMs ?? SESSION_TIMEOUT_MS;
+    return withTimeout(openChecked(rung, source, variant), limitMs);
   }
 
   async #readConfig(variant: Variant): Promise<DecoderConfig> {

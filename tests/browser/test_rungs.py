@@ -1,4 +1,4 @@
-"""Answers survive a GPU that is lost, a worker that dies, wrong numbers, and a server that goes."""
+"""Answers outlive what makes them: a GPU that is lost, a worker that dies, a server that goes."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_one_thread_then_the_server_go_on_where_wasm_fails(open_: Callable[..., 
     text = _ask(page)
     assert CASE["text"] in re.sub(r"\s+", " ", text)
     (request,) = asked
-    begun = json.loads(request.post_data or "{}")["begun_ids"]
+    begun = json.loads(request.post_data or "")["begun_ids"]
     assert begun == CASE["ids"][: len(begun)] != []
     assert _device(page) == "server"
 
@@ -154,6 +154,7 @@ def test_without_its_server_the_page_goes_on_by_itself(open_: Callable[..., Page
 
 def test_wrong_numbers_at_load_are_noticed(open_: Callable[..., Page]) -> None:
     """The last one: the browser keeps the manifest."""
+
     def other_answers(manifest: Any) -> None:
         manifest["variants"]["wasm"]["canary"]["expected"][0] += 1
 

@@ -158,7 +158,12 @@ function parseChosen(value: unknown, where: string): Chosen {
   return Object.fromEntries(pairs.map(([key, id]) => [key, asString(id, `${where}.${key}`)]));
 }
 
-const DEVICES: readonly string[] = ['webgpu', 'wasm', 'server'] satisfies AnswerStats['device'][];
+const DEVICES: readonly string[] = [
+  'webgpu',
+  'webnn',
+  'wasm',
+  'server',
+] satisfies AnswerStats['device'][];
 
 function parseStats(value: unknown, where: string): AnswerStats | null {
   if (value === null || value === undefined) return null;

@@ -140,11 +140,13 @@ interface Created {
   readonly inPlace: boolean;
 }
 
-async function createSession(
+/** more: inputs that the graph may have besides those of every decoder. */
+export async function createSession(
   ort: OrtModule,
   { config, files }: SessionSource,
   externalData: readonly ExternalFile[],
   options: InferenceSession.SessionOptions,
+  more: readonly string[] = [],
 ): Promise<Created> {
   const graph = new Uint8Array(await blobOf(files, config.graphFile).arrayBuffer());
   const session = await ort.InferenceSession.create(graph, {
@@ -152,7 +154,7 @@ async function createSession(
     logSeverityLevel: ERRORS_ONLY,
     externalData,
   });
-  await refuseUnknownInputs(session, config);
+  await refuseUnknownInputs(session, config, more);
   return { session, inPlace: writesInPlace(graph) };
 }
 
@@ -184,6 +186,17 @@ function readWeights({ config, files }: SessionSource): ExternalFile[] {
   });
 }
 
+/** The weights as bytes, for providers that take them out of the file by themselves. */
+export async function wholeWeights({ config, files }: SessionSource): Promise<ExternalFile[]> {
+  const names = weightNames(config, files);
+  return Promise.all(
+    names.map(async (path) => {
+      const buffer = await blobOf(files, path).arrayBuffer();
+      return { path, data: new Uint8Array(buffer) };
+    }),
+  );
+}
+
 /** Everything that is neither the graph nor JSON. */
 function weightNames({ graphFile }: DecoderConfig, files: ModelFiles): string[] {
   return [...files.keys()].filter((name) => name !== graphFile && !name.endsWith('.json'));
@@ -192,9 +205,13 @@ function weightNames({ graphFile }: DecoderConfig, files: ModelFiles): string[] 
 /** ONNX Runtime's scale of severities: 3 is error. */
 const ERRORS_ONLY = 3;
 
-async function refuseUnknownInputs(session: InferenceSession, config: DecoderConfig) {
+async function refuseUnknownInputs(
+  session: InferenceSession,
+  config: DecoderConfig,
+  more: readonly string[],
+): Promise<void> {
   const { inputIds, attentionMask, positionIds } = config.names;
-  const known = new Set([inputIds, attentionMask, positionIds, ...pastNames(config)]);
+  const known = new Set([inputIds, attentionMask, positionIds, ...pastNames(config), ...more]);
   const unknown = session.inputNames.filter((name) => !known.has(name));
   if (unknown.length === 0) return;
   await session.release();

@@ -48,3 +48,21 @@ def lora(folder: Path) -> None:
         raise click.ClickException(error.message) from error
     size = (folder / added.graph).stat().st_size
     click.echo(f"{folder / added.graph}: {size / 1e6:.2f} MB, {len(added.sites)} layers can be adapted")
+
+
+@main.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def webnn(folder: Path) -> None:
+    """Add to the model in FOLDER the files that browsers run on WebNN.
+
+    They are its weights once more, as WebNN reads them. Its localphi.json then names them, and pages opened
+    with ?device=webnn use them.
+    """
+    from localphi.toolchain.graphs.webnn import WEBNN_NAME, add_webnn_variant
+
+    try:
+        added = add_webnn_variant(folder)
+    except LocalphiError as error:
+        raise click.ClickException(error.message) from error
+    size = added.weights_bytes
+    click.echo(f"{folder / WEBNN_NAME}: {size / 1e6:.2f} MB of weights, up to {added.context_length} tokens")
