@@ -62,6 +62,8 @@ def serving(settings: Settings) -> Iterator[LiveServer]:
         yield LiveServer(f"http://127.0.0.1:{server.effective_port}", engines)
     finally:
         closing.set()
+        for channel in list(server.active_channels.values()):  # browsers keep connections open
+            channel.close()
         server.close()
         engines.close()
         thread.join(5)

@@ -5,7 +5,8 @@
     in_process              the same without a server: the model belongs to your program
     semantic_kernel         `PhiChatCompletion` and `PhiTextCompletion` for Semantic Kernel
     agent_framework         `PhiChatClient` for Microsoft Agent Framework
-    plugins                 functions that many agents need: time, math, files, units
+    plugins                 functions that many agents need: time, math, files, units, docs
+    rag                     documents: embeddings, a vector store in SQLite, an index with citations
     mcp                     tools of MCP servers, and an agent as an MCP server
 
 Import the module you need; importing the package alone loads no HTTP library and no framework.

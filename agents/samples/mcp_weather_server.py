@@ -1,4 +1,4 @@
-"""A small MCP server, which 08_mcp_client.py starts. It speaks over its input and output."""
+"""A small MCP server, which 09_mcp_client.py starts. It speaks over its input and output."""
 
 from __future__ import annotations
 

@@ -68,6 +68,8 @@ export interface DecoderConfig {
 export interface DecoderNames {
   readonly inputIds: string;
   readonly attentionMask: string;
+  /** Only graphs that turn keys outside of attention have it. */
+  readonly positionIds: string;
   readonly logits: string;
   readonly pastKey: string;
   readonly pastValue: string;
@@ -134,6 +136,7 @@ function parseNames(decoder: Readonly<Record<string, unknown>>): DecoderNames {
   return {
     inputIds: input('input_ids'),
     attentionMask: input('attention_mask'),
+    positionIds: 'position_ids' in inputs ? input('position_ids') : 'position_ids',
     logits: output('logits'),
     pastKey: input('past_key_names'),
     pastValue: input('past_value_names'),

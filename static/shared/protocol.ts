@@ -32,11 +32,11 @@ export interface Reason {
   readonly code:
     | 'no-webgpu'
     | 'no-adapter'
+    | 'no-f16'
     | 'software-adapter'
     | 'no-webnn'
     | 'opt-in'
     | 'no-simd'
-    | 'no-f16'
     | 'no-variant'
     | 'too-large'
     | 'wrong-answers'

@@ -29,11 +29,11 @@ export interface Rung {
 export const RUNGS: readonly Rung[] = [
   {
     ...{ device: 'webgpu', variant: 'webgpu-f16', probe: probeHalf, plan: planOnAdapter },
-    open: (source) => openWebGpuSession(source, 'float16'),
+    open: openWebGpuSession,
   },
   {
     ...{ device: 'webgpu', variant: 'webgpu-f32', probe: probeWebGpu, plan: planOnAdapter },
-    open: (source) => openWebGpuSession(source, 'float32'),
+    open: openWebGpuSession,
   },
   {
     ...{ device: 'webnn', variant: 'webnn', probe: probeWebNn, open: openWebNnSession },
@@ -77,7 +77,9 @@ export class Ladder {
     return [...new Set(reports.map(({ device }) => device))].map((wanted) => {
       const own = reports.filter(({ device }) => device === wanted);
       const active = own.find(({ state }) => state === 'active');
-      return active ?? own.find(({ state }) => state !== 'failed') ?? own.at(-1)!;
+      const usable = own.find(({ state }) => state !== 'failed');
+      const telling = own.findLast(({ reason }) => reason?.code !== 'no-variant');
+      return active ?? usable ?? telling ?? own.at(-1)!;
     });
   }
 

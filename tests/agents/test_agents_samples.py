@@ -100,9 +100,22 @@ def test_05_structured_output_makes_an_object(scripted: Serve, sample: Sample) -
     ]
 
 
-def test_06_group_chat_takes_turns_and_each_reads_the_others(scripted: Serve, sample: Sample) -> None:
+def test_06_rag_finds_the_passage_and_names_its_source(scripted: Serve, sample: Sample) -> None:
+    dialogue = Dialogue(calling(("Docs-search", {"query": "two agents in one chat"})), answer("Number 7."))
+    assert sample("06_rag", scripted(dialogue).url) == [
+        "You: Search my documents: which sample shows two agents in one chat?",
+        "     reads README.md",
+        '     calls search({"query": "two agents in one chat"})',
+        "     finds README.md, Samples",
+        "Phi: Number 7.",
+    ]
+    told = [message["content"] for message in dialogue.bodies[1]["messages"] if message["role"] == "tool"]
+    assert "07_group_chat.py" in told[0]
+
+
+def test_07_group_chat_takes_turns_and_each_reads_the_others(scripted: Serve, sample: Sample) -> None:
     dialogue = Dialogue(answer("First."), answer("Shorter!"), answer("Second."))
-    assert sample("06_group_chat", scripted(dialogue).url) == [
+    assert sample("07_group_chat", scripted(dialogue).url) == [
         "You: Say in one sentence what localphi is.",
         "Writer: First.",
         "Reviewer: Shorter!",
@@ -113,13 +126,13 @@ def test_06_group_chat_takes_turns_and_each_reads_the_others(scripted: Serve, sa
     assert [message["content"] for message in last if "!" in message["content"]] == ["Shorter!"]
 
 
-def test_07_handoff_hands_over_and_comes_to_an_end(scripted: Serve, sample: Sample) -> None:
+def test_08_handoff_hands_over_and_comes_to_an_end(scripted: Serve, sample: Sample) -> None:
     dialogue = Dialogue(
         calling(("Handoff-transfer_to_Desk", {})),
         calling(("Weather-get_weather", {"city": "Oslo"}), turn=2),
         answer("Snow."),
     )
-    lines = sample("07_handoff", scripted(dialogue).url)
+    lines = sample("08_handoff", scripted(dialogue).url)
     assert lines[0] == "You: What is the weather in Oslo?"
     assert "Desk: Snow." in lines
     assert lines[-1].startswith("End: ")
@@ -130,9 +143,9 @@ def test_07_handoff_hands_over_and_comes_to_an_end(scripted: Serve, sample: Samp
     assert "Oslo: snow, 3 degrees" in told
 
 
-def test_08_mcp_client_calls_a_tool_of_the_server_it_starts(scripted: Serve, sample: Sample) -> None:
+def test_09_mcp_client_calls_a_tool_of_the_server_it_starts(scripted: Serve, sample: Sample) -> None:
     dialogue = Dialogue(calling(("weather-get_weather", {"city": "Oslo"})), last_word)
-    assert sample("08_mcp_client", scripted(dialogue).url) == [
+    assert sample("09_mcp_client", scripted(dialogue).url) == [
         "You: What is the weather in Oslo?",
         "     tools get_weather",
         '     calls get_weather({"city": "Oslo"})',
@@ -141,15 +154,15 @@ def test_08_mcp_client_calls_a_tool_of_the_server_it_starts(scripted: Serve, sam
     ]
 
 
-def test_09_mcp_server_answers_its_client(scripted: Serve, sample: Sample) -> None:
-    asked, asks, said = sample("09_mcp_server", scripted(Dialogue(answer("A server."))).url)
+def test_10_mcp_server_answers_its_client(scripted: Serve, sample: Sample) -> None:
+    asked, asks, said = sample("10_mcp_server", scripted(Dialogue(answer("A server."))).url)
     assert (asked, said) == ("You: What is localphi?", "Phi: A server.")
     assert asks.startswith("     asks ask_phi at http://127.0.0.1:")
 
 
-def test_10_agent_framework_calls_the_function(scripted: Serve, sample: Sample) -> None:
+def test_11_agent_framework_calls_the_function(scripted: Serve, sample: Sample) -> None:
     dialogue = Dialogue(calling(("get_weather", {"city": "Oslo"})), last_word)
-    assert sample("10_agent_framework", scripted(dialogue).url) == [
+    assert sample("11_agent_framework", scripted(dialogue).url) == [
         "You: What is the weather in Oslo?",
         "     get_weather(city='Oslo')",
         'Phi: {"temperature": 3, "condition": "snow"}',
@@ -166,7 +179,7 @@ def test_samples_run_on_the_demo_model_and_are_short(
     try:
         lines = sample(path.stem, demo_server.url)
     except SystemExit as left:  # a model may write on and on within a call of "complete_task"
-        if path.stem == "07_handoff" and "allow more with max_tokens" in str(left):
+        if path.stem == "08_handoff" and "allow more with max_tokens" in str(left):
             return
         raise
     assert lines[0].startswith("You: ")
@@ -201,18 +214,18 @@ def test_the_demo_model_fills_the_object(demo_server: LiveServer, sample: Sample
 
 
 def test_the_demo_model_calls_the_tool_of_the_mcp_server(demo_server: LiveServer, sample: Sample) -> None:
-    assert '     calls get_weather({"city": "Oslo"})' in sample("08_mcp_client", demo_server.url)
+    assert '     calls get_weather({"city": "Oslo"})' in sample("09_mcp_client", demo_server.url)
 
 
 def test_the_demo_model_calls_the_function_for_agent_framework(
     demo_server: LiveServer, sample: Sample
 ) -> None:
-    assert "     get_weather(city='Oslo')" in sample("10_agent_framework", demo_server.url)
+    assert "     get_weather(city='Oslo')" in sample("11_agent_framework", demo_server.url)
 
 
 @BEYOND_THE_DEMO
 def test_the_demo_model_hands_over(demo_server: LiveServer, sample: Sample) -> None:
-    assert any(line.startswith("Desk: ") for line in sample("07_handoff", demo_server.url))
+    assert any(line.startswith("Desk: ") for line in sample("08_handoff", demo_server.url))
 
 
 def test_01_chat_without_a_server_says_how_to_start_it() -> None:

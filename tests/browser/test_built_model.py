@@ -1,4 +1,4 @@
-"""A model that `localphi build` made, in the page: the graph of its own, and weights in several files."""
+"""Models from the tool-chain, in the page: graphs of their own, weights in several files, growing caches."""
 
 from __future__ import annotations
 
@@ -81,3 +81,37 @@ def test_the_page_ends_a_conversation_at_the_context_of_the_device(
             "messages => window.localphiDebug.generateIds(messages, 5)",
             [{"role": "user", "content": "x" * 200}],
         )
+
+
+@pytest.fixture(scope="module")
+def multi_head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, LiveServer]]:
+    """An export that cannot write its keys and values in place, and a server for it."""
+    from multi_head import write_multi_head_phi
+
+    model = write_multi_head_phi(tmp_path_factory.mktemp("multi-head"))
+    with serving(Settings(home=tmp_path_factory.mktemp("home"), model=str(model))) as server:
+        yield model, server
+
+
+@pytest.mark.parametrize("device", ["wasm", "webgpu"])
+def test_an_export_whose_cache_grows_answers_and_is_rewound(
+    context: BrowserContext, multi_head: tuple[Path, LiveServer], device: str
+) -> None:
+    from localphi.engine.prompt import render
+    from localphi.engine.tokenizer import PhiTokenizer
+    from localphi.toolchain.build.canary import continued, open_graph
+
+    model, server = multi_head
+    prompt_format, tokenizer = load_manifest(model).prompt_format, PhiTokenizer(model)
+    page = context.new_page()
+    page.goto(f"{server.url}/?device={device}&debug=1")
+    ready(page)
+    for question in ("Hi there, how are you?", "Hi there, who are you?", "Hi"):
+        ids = tokenizer.encode(render(prompt_format, [Message("user", question)], None))
+        got = page.evaluate(
+            "messages => window.localphiDebug.generateIds(messages, 10)",
+            [{"role": "user", "content": question}],
+        )
+        assert got["device"] == device, "the canary holds, and the device is kept"
+        assert got["promptIds"] == ids
+        assert got["ids"] == list(continued(open_graph(model, "model.onnx"), ids, 10))

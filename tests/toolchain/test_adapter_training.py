@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -183,3 +184,14 @@ def test_the_command_wants_something_to_learn(tmp_path: Path, monkeypatch: pytes
     done = CliRunner().invoke(main, ["adapters", "train", "a"])
     assert done.exit_code == 2
     assert "--data" in done.output
+
+
+def test_without_torch_the_command_names_the_extra(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCALPHI_HOME", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "torch", None)
+    done = CliRunner().invoke(main, ["adapters", "train", "a", "--data", str(data)])
+    assert done.exit_code == 1
+    assert "pip install 'localphi[toolchain]'" in done.output
+    assert not list(tmp_path.rglob("*.onnx_adapter"))

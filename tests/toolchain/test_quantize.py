@@ -38,6 +38,7 @@ from localphi.toolchain.quantize.floatgraph import FloatGraph, with_all_position
 from localphi.toolchain.quantize.folder import continued, write_graph  # noqa: E402
 from localphi.toolchain.quantize.folds import ColumnSource, NormSource, find_sites  # noqa: E402
 from localphi.toolchain.quantize.grid import Floats, Grid, Quantized  # noqa: E402
+from localphi.toolchain.quantize.halfquadratic import half_quadratic  # noqa: E402
 from localphi.toolchain.quantize.layers import LayerQuantizer, Work  # noqa: E402
 from localphi.toolchain.quantize.recipe import Recipe, most_sensitive, parse_keep  # noqa: E402
 from localphi.toolchain.quantize.rounding import corrected, group_moments, nearest, nearest_weight, searched  # noqa: E402
@@ -155,9 +156,26 @@ def test_a_search_comes_closer_than_rounding(grid: Grid) -> None:
     assert output_error(corrected(weight, grid, moments, search=False)) < 0.9 * output_error(rounded)
 
 
-def test_an_empty_and_a_constant_group_survive_the_search() -> None:
+@pytest.mark.parametrize("grid", GRIDS, ids=_named)
+def test_half_quadratic_grids_serve_most_weights_and_none_worse_than_rounding(grid: Grid) -> None:
+    weight = np.random.default_rng(4).standard_t(4, (4 * grid.group_size, 40)).astype(np.float32)
+
+    def errors(quantized: Quantized) -> Floats:
+        powers = np.abs(quantized.weight() - weight) ** np.float32(0.7)
+        sums: Floats = powers.reshape(4, grid.group_size, 40).sum(1)
+        return sums
+
+    rounded, found = errors(nearest(weight, grid)), errors(half_quadratic(weight, grid))
+    assert np.all(found <= rounded * 1.0001)
+    assert found.sum() < 0.995 * rounded.sum()
+
+
+@pytest.mark.parametrize("choose", [searched, half_quadratic])
+def test_an_empty_and_a_constant_group_survive_the_search(
+    choose: Callable[[Floats, Grid], Quantized],
+) -> None:
     for grid in GRIDS:
-        found = searched(_weight(), grid).weight()
+        found = choose(_weight(), grid).weight()
         assert np.all(np.isfinite(found))
         assert np.all(found[:, 3] == 0)
         np.testing.assert_allclose(found[:32, 5], 0.25, rtol=1e-5)
@@ -325,6 +343,7 @@ def test_a_text_file_can_be_read_instead(parent: ModelFolder, tmp_path: Path) ->
         Recipe("rtn"),
         Recipe("rtn", symmetric=True, group_size=64),
         Recipe("rtn", bits=8),
+        Recipe("hqq"),
         Recipe("kquant", keep=(("lm_head", 8), ("layers.0.mlp", 32))),
         Recipe("awq", conversations=FEW, keep=(("layers.1.attn.qkv_proj", 32),)),
         Recipe("awq", conversations=FEW, ratio=0.7, clip=False, accuracy_level=4),

@@ -95,7 +95,7 @@ test('a device that fails later is left for the next', async () => {
 
 describe('two rungs of one device', () => {
   /** WebGPU with float16, with float32, then WASM; those in `failing` cannot be opened. */
-  function threeRungs(failing: readonly string[], half: Probe = FINE) {
+  function threeRungs(failing: readonly string[], half: Probe = FINE, all?: 'variant') {
     const opened: string[] = [];
     const rung = (device: BrowserDevice, variant: string, probe = FINE): Rung => ({
       ...{ device, variant },
@@ -106,6 +106,7 @@ describe('two rungs of one device', () => {
     const rungs = [rung('webgpu', 'f16', half), rung('webgpu', 'f32'), rung('wasm', 'wasm')];
     const open = ({ variant }: Rung) => {
       opened.push(variant);
+      if (all) return Promise.reject(new LocalphiError(all, `no ${variant}`));
       if (failing.includes(variant)) return Promise.reject(new Error(`no ${variant}`));
       return Promise.resolve({} as DecoderSession);
     };
@@ -127,6 +128,12 @@ describe('two rungs of one device', () => {
     expect((await it.descend(LOST))?.device).toBe('wasm');
     expect(opened).toEqual(['f16', 'f32', 'wasm']);
     expect(it.reports[0]).toEqual({ device: 'webgpu', state: 'failed', reason: LOST });
+  });
+
+  test('why there is none is told of the one that the model has', async () => {
+    const { it } = threeRungs([], { usable: false, reason: { code: 'no-f16' } }, 'variant');
+    expect(await it.climb('auto')).toBeNull();
+    expect(it.reports[0]?.reason).toEqual({ code: 'no-f16' });
   });
 
   test('without 16-bit numbers the other one is there', async () => {

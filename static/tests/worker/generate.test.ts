@@ -241,6 +241,32 @@ test('wrong guesses are forgotten, and what follows is as without them', async (
   expect(session.ids.slice(0, read.length)).toEqual(read);
 });
 
+/** Several ids are quick to read at the start alone. */
+class StartingSession extends ScriptedSession {
+  readonly readsFromTheStart = true;
+}
+
+test('a session that reads from the start reads a long prompt at once', async () => {
+  const prompt = Array.from({ length: 600 }, (_, i) => i % 8);
+  const session = new StartingSession(END);
+  const log = new Log();
+  await generate(session, answerTo(prompt), log, unaborted);
+  expect(session.reads).toEqual([prompt]);
+  expect(log.reading).toEqual([0]);
+});
+
+test.each([
+  ['one by one where few are missing', 40, [[1], [2]]],
+  ['all anew where many are', 30, [[...Array<number>(30).fill(0), 1, 2]]],
+])('and what comes behind, %s', async (_, known, reads) => {
+  const prompt = [...Array<number>(known).fill(0), 1, 2];
+  const session = new StartingSession(END, END);
+  await session.read(prompt.slice(0, known));
+  session.reads.length = 0;
+  await generate(session, answerTo(prompt), new Log(), unaborted);
+  expect(session.reads).toEqual(reads);
+});
+
 test('an answer begun elsewhere goes on where it would be', async () => {
   const log = new Log();
   const answer = answerTo([1], { stops: new StopStrings(['67']) });

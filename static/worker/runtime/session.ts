@@ -4,8 +4,9 @@ import type { DecoderConfig } from '../../shared/manifest';
 import { FileBytes } from './file-bytes';
 import { GpuLogits, HeadFinder } from './gpu-logits';
 import { HeapDecoder } from './heap-decoder';
-import { FixedGpuKv, GrowingKv, pastNames, presentNames } from './kv';
-import type { GpuType, KvCache } from './kv';
+import { writesInPlace } from './in-place';
+import { FixedGpuKv, GrowingGpuKv, GrowingKv, pastNames, presentNames } from './kv';
+import type { KvCache, KvType } from './kv';
 import { logitsInMemory } from './logits';
 import type { Head, Logits } from './logits';
 import { hasJspi, loadOrt, ortWasm } from './ort';
@@ -23,6 +24,8 @@ export interface DecoderSession {
   read(ids: readonly number[]): Promise<readonly Logits[]>;
   /** Whether `read` gives the logits of each id; false until that is known. */
   readonly logitsOfAll: boolean;
+  /** True where several ids are quick to read at the very beginning alone, and behind others one by one. */
+  readonly readsFromTheStart?: boolean;
   /** Forget all but the first `length` ids; those keep their place in the cache. */
   rewind(length: number): void;
   /** Frees graph and cache. May be called twice. */
@@ -48,35 +51,47 @@ export interface SessionSource {
 export async function openWasmSession(source: SessionSource): Promise<DecoderSession> {
   const ort = await loadOrt();
   const weights = readWeights(source);
-  const session = await createSession(ort, source, weights, { executionProviders: ['wasm'] });
+  const options = { executionProviders: ['wasm'] };
+  const created = await createSession(ort, source, weights, options);
+  const { session, inPlace } = created;
   return (
-    (await HeapDecoder.over(session, ortWasm(), source)) ??
-    new OrtDecoder(ort, session, new GrowingKv(ort, source.config), source.config)
+    (inPlace ? await HeapDecoder.over(session, ortWasm(), source) : null) ??
+    new OrtDecoder(ort, created, new GrowingKv(ort, source.config), source.config)
   );
 }
 
 /** The model on a GPU, with the full limits of its adapter. The device lives and dies with it. */
-export async function openWebGpuSession(
-  source: SessionSource,
-  type: GpuType,
-): Promise<DecoderSession> {
+export async function openWebGpuSession(source: SessionSource): Promise<DecoderSession> {
   const ort = await loadOrt();
   const adapter = await requestAdapter();
   if (!adapter) throw new LocalphiError('device', 'there is no GPU adapter any more');
   const gpu = await requestDevice(adapter);
   try {
-    const kv = new FixedGpuKv(ort, gpu, source.config, source.contextLength, type);
-    const outputs = [...presentNames(source.config), source.config.names.logits];
+    const { config, contextLength } = source;
+    const outputs = [...presentNames(config), config.names.logits];
     const weights = hasJspi() ? lazyWeights(source) : readWeights(source);
-    const session = await createSession(ort, source, weights, {
+    const created = await createSession(ort, source, weights, {
       executionProviders: [{ name: 'webgpu', device: gpu }],
       preferredOutputLocation: Object.fromEntries(outputs.map((name) => [name, 'gpu-buffer'])),
     });
-    return new OrtDecoder(ort, session, kv, source.config, gpu);
+    const type = kvTypeOf(created.session, config);
+    const kv = created.inPlace
+      ? new FixedGpuKv(ort, gpu, config, { type, capacity: contextLength })
+      : new GrowingGpuKv(ort, gpu, config, type);
+    return new OrtDecoder(ort, created, kv, config, gpu);
   } catch (error) {
     gpu.destroy();
     throw error;
   }
+}
+
+/** Which numbers the graph keeps. Throws a `manifest` error for others than floats. */
+function kvTypeOf(session: InferenceSession, config: DecoderConfig): KvType {
+  const [first] = pastNames(config);
+  const input = session.inputMetadata.find(({ name }) => name === first);
+  const type = input?.isTensor ? input.type : undefined;
+  if (type === 'float32' || type === 'float16') return type;
+  throw new LocalphiError('manifest', `the graph keeps ${first} as ${type}, not as floats`);
 }
 
 /** The adapter for heavy work, or null where the browser offers none. */
@@ -119,6 +134,12 @@ function wantedFeatures({ features, info }: GPUAdapter): GPUFeatureName[] {
   return wanted.filter((feature) => features.has(feature));
 }
 
+/** inPlace: whether the graph writes keys and values where it reads them. */
+interface Created {
+  readonly session: InferenceSession;
+  readonly inPlace: boolean;
+}
+
 /** more: inputs that the graph may have besides those of every decoder. */
 export async function createSession(
   ort: OrtModule,
@@ -126,15 +147,15 @@ export async function createSession(
   externalData: readonly ExternalFile[],
   options: InferenceSession.SessionOptions,
   more: readonly string[] = [],
-): Promise<InferenceSession> {
-  const graph = await blobOf(files, config.graphFile).arrayBuffer();
-  const session = await ort.InferenceSession.create(new Uint8Array(graph), {
+): Promise<Created> {
+  const graph = new Uint8Array(await blobOf(files, config.graphFile).arrayBuffer());
+  const session = await ort.InferenceSession.create(graph, {
     ...options,
     logSeverityLevel: ERRORS_ONLY,
     externalData,
   });
   await refuseUnknownInputs(session, config, more);
-  return session;
+  return { session, inPlace: writesInPlace(graph) };
 }
 
 /** The weights, as a Blob that the JSPI build reads piece by piece. */
@@ -189,8 +210,8 @@ async function refuseUnknownInputs(
   config: DecoderConfig,
   more: readonly string[],
 ): Promise<void> {
-  const { inputIds, attentionMask } = config.names;
-  const known = new Set([inputIds, attentionMask, ...pastNames(config), ...more]);
+  const { inputIds, attentionMask, positionIds } = config.names;
+  const known = new Set([inputIds, attentionMask, positionIds, ...pastNames(config), ...more]);
   const unknown = session.inputNames.filter((name) => !known.has(name));
   if (unknown.length === 0) return;
   await session.release();
@@ -207,6 +228,8 @@ const LOSS_DELAY_MS = 50;
 
 /** ONNX Runtime's session and a cache, seen as a decoder. Owns both, and the GPU device if given. */
 class OrtDecoder implements DecoderSession {
+  /** The mask of graphs that do not write in place is made for ids behind nothing, or for one id. */
+  readonly readsFromTheStart: boolean;
   readonly #ort: OrtModule;
   readonly #config: DecoderConfig;
   readonly #kv: KvCache;
@@ -222,13 +245,14 @@ class OrtDecoder implements DecoderSession {
 
   constructor(
     ort: OrtModule,
-    session: InferenceSession,
+    { session, inPlace }: Created,
     kv: KvCache,
     config: DecoderConfig,
     gpu: GPUDevice | null = null,
   ) {
     this.#ort = ort;
     this.#session = session;
+    this.readsFromTheStart = !inPlace;
     this.#kv = kv;
     this.#config = config;
     this.#gpu = gpu;
@@ -240,11 +264,14 @@ class OrtDecoder implements DecoderSession {
   }
 
   get logitsOfAll(): boolean {
-    return this.#logitsOfAll;
+    return this.#logitsOfAll && !this.readsFromTheStart;
   }
 
   async read(ids: readonly number[]): Promise<readonly Logits[]> {
-    return this.#guarded(this.#read(ids));
+    if (!this.readsFromTheStart || this.#kv.length === 0) return this.#guarded(this.#read(ids));
+    let last: readonly Logits[] = [];
+    for (const id of ids) last = await this.#guarded(this.#read([id]));
+    return last;
   }
 
   rewind(length: number): void {
@@ -278,6 +305,7 @@ class OrtDecoder implements DecoderSession {
       ...this.#kv.feeds(),
       [names.inputIds]: this.#int64(BigInt64Array.from(ids, BigInt)), // (1, T)
       [names.attentionMask]: this.#int64(new BigInt64Array(total).fill(1n)), // (1, S + T)
+      ...this.#positions(ids.length),
     };
     const results = await this.#run(feeds, { ...this.#kv.fetches(), [names.logits]: null });
     this.#kv.accept(results, ids.length);
@@ -289,12 +317,22 @@ class OrtDecoder implements DecoderSession {
     return rows;
   }
 
+  /** Where the ids that are read stand, (1, T), for a graph that asks. */
+  #positions(count: number): InferenceSession.FeedsType {
+    const name = this.#config.names.positionIds;
+    if (!this.#session?.inputNames.includes(name)) return {};
+    const places = Array.from({ length: count }, (_, i) => BigInt(this.#kv.length + i));
+    return { [name]: this.#int64(BigInt64Array.from(places)) };
+  }
+
   /** The logits of each position of a (1, T, V) tensor. */
   #rowsOf(tensor: Tensor | undefined): readonly Logits[] {
     const [, positions, size] = tensor?.dims ?? [];
-    const known = tensor?.type === 'float32' || (tensor?.type === 'float16' && this.#gpu);
-    if (!tensor || !known || positions === undefined || size === undefined) {
-      throw new LocalphiError('device', `wanted float32 logits, but they are ${tensor?.type}`);
+    const floats =
+      tensor?.type === 'float32' ||
+      (tensor?.type === 'float16' && tensor.location === 'gpu-buffer');
+    if (!floats || positions === undefined || size === undefined) {
+      throw new LocalphiError('device', `wanted logits as floats, but they are ${tensor?.type}`);
     }
     return Array.from({ length: positions }, (_, position) => this.#row(tensor, position, size));
   }

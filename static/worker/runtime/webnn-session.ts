@@ -47,8 +47,8 @@ export async function openWebNnSession(source: SessionSource): Promise<DecoderSe
   const { context, deviceType } = await openContext();
   const externalData = await wholeWeights(source);
   const { config, contextLength } = source;
-  const make = (tokens: number, total: number) =>
-    createSession(
+  const make = async (tokens: number, total: number) => {
+    const { session } = await createSession(
       ort,
       source,
       externalData,
@@ -64,6 +64,8 @@ export async function openWebNnSession(source: SessionSource): Promise<DecoderSe
       },
       [LAST_POSITION],
     );
+    return session;
+  };
   try {
     return new WebNnDecoder(ort, context, source, await make(1, contextLength), (tokens) =>
       make(tokens, tokens),

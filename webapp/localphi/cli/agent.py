@@ -7,13 +7,14 @@ import logging
 import os
 import re
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
+from localphi.cli.agent_docs import INSTRUCTIONS, PLUGIN, documents, sources_line, sources_of
 from localphi.cli.agent_terminal import ask
 from localphi.cli.conversing import converse
 from localphi.errors import LocalphiError
@@ -43,6 +44,16 @@ _DEFAULT_PLUGINS = ("time", "math", "units")
     multiple=True,
     metavar="COMMAND|URL",
     help="Tools of an MCP server instead of or beside plugins; may be given again.",
+)
+@click.option(
+    "--docs",
+    metavar="FOLDER",
+    help="Search in the Markdown, text and PDF files of a folder; sources are shown.",
+)
+@click.option(
+    "--embeddings",
+    metavar="FOLDER",
+    help="With --docs: a sentence-embedding model in ONNX. [default: made of the demo model]",
 )
 @click.option("--mcp", is_flag=True, help="Be an MCP server: a tool that asks the agent, over stdio.")
 @click.option(
@@ -74,6 +85,8 @@ def agent(
     question: tuple[str, ...],
     plugins: tuple[str, ...],
     mcp_servers: tuple[str, ...],
+    docs: str | None,
+    embeddings: str | None,
     mcp: bool,
     mcp_port: int | None,
     url: str,
@@ -92,8 +105,12 @@ def agent(
     """
     if question and (mcp or mcp_port is not None):
         raise click.UsageError("An MCP server gets its questions from its clients; leave out QUESTION.")
+    if embeddings is not None and docs is None:
+        raise click.UsageError("--embeddings are for documents; name their folder with --docs.")
     _quiet()
-    recipe = _Recipe(plugins, mcp_servers, url, here, model, key, instructions, temperature, max_tokens)
+    recipe = _Recipe(
+        plugins, mcp_servers, docs, embeddings, url, here, model, key, instructions, temperature, max_tokens
+    )
     with _installed():
         if mcp or mcp_port is not None:
             _serve(recipe, mcp_port)
@@ -107,6 +124,8 @@ class _Recipe:
 
     plugins: tuple[str, ...]
     mcp_servers: tuple[str, ...]
+    docs: str | None
+    embeddings: str | None
     url: str
     here: bool
     model: str | None
@@ -126,9 +145,13 @@ class _Recipe:
         from localphi_agents.semantic_kernel.mcp import mcp_plugin
 
         kernel = Kernel()
-        for name, plugin in _plugins(self.plugins or (() if self.mcp_servers else _DEFAULT_PLUGINS)):
+        others = bool(self.mcp_servers) or self.docs is not None
+        for name, plugin in _plugins(self.plugins or (() if others else _DEFAULT_PLUGINS)):
             kernel.add_plugin(plugin, name)
         async with AsyncExitStack() as stack:
+            if self.docs is not None:
+                docs = await stack.enter_async_context(documents(self.docs, self.embeddings))
+                kernel.add_plugin(docs, PLUGIN)
             client = self._client(stack)
             service = PhiChatCompletion(client=client, ai_model_id=None if self.here else self.model)
             for target in self.mcp_servers:
@@ -141,8 +164,9 @@ class _Recipe:
                 kernel.add_plugin(mcp_plugin(tools, _free_name(kernel, tools.name)))
             settings = PhiPromptExecutionSettings(temperature=self.temperature, max_tokens=self.max_tokens)
             functions = kernel.get_full_list_of_function_metadata()
+            instructions = self.instructions or (INSTRUCTIONS if self.docs is not None else None)
             yield (
-                lambda: Conversation(service, kernel, instructions=self.instructions, settings=settings),
+                lambda: Conversation(service, kernel, instructions=instructions, settings=settings),
                 [function.fully_qualified_name for function in functions],
             )
 
@@ -179,17 +203,12 @@ def _talk(recipe: _Recipe, question: str) -> None:
 def _serve(recipe: _Recipe, port: int | None) -> None:
     """Until the client leaves (stdio) or Ctrl-C (HTTP)."""
     from localphi_agents.mcp.server import agent_server, serve_http, serve_stdio
-    from localphi_agents.semantic_kernel.conversation import answer_once
 
     async def run() -> None:
         async with recipe.agent() as (start, functions):
-
-            async def answer(question: str) -> str:
-                return await answer_once(start(), question)
-
             can = ", ".join(functions) or "nothing"
             server = agent_server(
-                answer,
+                _answers(start),
                 description="Ask a language model on this computer. It remembers nothing of earlier "
                 f"questions. Functions it can call: {can}.",
             )
@@ -228,6 +247,34 @@ def _installed() -> Iterator[None]:
             f"'localphi agent' needs more than is installed ({missing} is missing). "
             "Install it with: pip install 'localphi[agents]'"
         ) from error
+
+
+def _answers(start: Callable[[], Conversation]) -> Callable[[str], Awaitable[str]]:
+    """Each question in a conversation of its own; the sources come behind the answer."""
+    from localphi_agents.semantic_kernel.conversation import answer_once
+
+    async def answer(question: str) -> str:
+        conversation = start()
+        text = await answer_once(conversation, question)
+        found = _found(conversation)
+        return f"{text}\n\n{sources_line(found)}" if found else text
+
+    return answer
+
+
+def _found(conversation: Conversation) -> list[str]:
+    """The sources that were found for its answers."""
+    from semantic_kernel.contents import FunctionResultContent
+
+    from localphi_agents.semantic_kernel.messages import result_text
+
+    results = (item for message in conversation.history.messages for item in message.items)
+    return [
+        source
+        for item in results
+        if isinstance(item, FunctionResultContent)
+        for source in sources_of(item.name or item.function_name, result_text(item.result))
+    ]
 
 
 def _quiet() -> None:

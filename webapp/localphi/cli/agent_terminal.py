@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from localphi.cli.agent_docs import sources_line, sources_of
 from localphi.errors import LocalphiError
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from localphi_agents.semantic_kernel.conversation import Conversation
 
 _LINE = 200  # of a call or a result, in characters
+_SOURCES = 1_000  # of all sources of an answer
 
 
 def ask(portal: BlockingPortal, conversation: Conversation, question: str) -> bool:
@@ -55,6 +57,7 @@ async def _print_answer(conversation: Conversation, question: str) -> None:
     from localphi_agents.semantic_kernel.conversation import Called, Ended, Returned, Said
 
     at_line_start = True
+    found: list[str] = []
     async with aclosing(conversation.ask(question)) as events:
         async for event in events:
             match event:
@@ -67,6 +70,7 @@ async def _print_answer(conversation: Conversation, question: str) -> None:
                     note = f"→ {event.name}({event.arguments})"
                 case Returned():
                     note = f"← {event.name}: {event.text}"
+                    found += sources_of(event.name, event.text)
                 case Ended():
                     note = "(cut off at the limit of tokens)" if event.finish_reason == "length" else ""
             if not at_line_start:
@@ -74,11 +78,13 @@ async def _print_answer(conversation: Conversation, question: str) -> None:
                 at_line_start = True
             if note:
                 click.secho(_one_line(note), dim=True, err=True)
+    if found:
+        click.secho(_one_line(sources_line(found), _SOURCES), dim=True, err=True)
 
 
-def _one_line(text: str) -> str:
+def _one_line(text: str, length: int = _LINE) -> str:
     shown = _printable(" ".join(text.split()), keep="")
-    return shown if len(shown) <= _LINE else shown[:_LINE] + f"… ({len(text)} characters)"
+    return shown if len(shown) <= length else shown[:length] + f"… ({len(text)} characters)"
 
 
 def _printable(text: str, keep: str) -> str:

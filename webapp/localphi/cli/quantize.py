@@ -47,9 +47,9 @@ def _keep(context: click.Context, parameter: click.Parameter, text: str) -> tupl
     type=click.Choice(METHODS),
     default="awq",
     show_default=True,
-    help="rtn rounds each weight to the nearest step: done in seconds, loses most. kquant searches the steps "
-    "that fit the weights best. awq also reads some text and looks at which weights matter for it: slowest, "
-    "loses least.",
+    help="rtn rounds each weight to the nearest step: done in seconds, loses most. hqq moves the steps to "
+    "fit most weights, not the outliers; kquant searches those that fit best. awq also reads some text "
+    "and looks at which weights matter for it: slowest, loses least.",
 )
 @click.option(
     "--bits",

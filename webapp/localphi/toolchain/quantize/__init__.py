@@ -2,6 +2,7 @@
 
 grid         how numbers become codes: scales, zero points, the layout of MatMulNBits
 rounding     choosing scales and zero points: round to nearest, and searched
+halfquadratic  scales and zero points for most weights, not for the outliers (HQQ)
 floatgraph   the graph of a floating-point model: its layers, and their weights one at a time
 folds        where a scale can move from one operator into the one before it
 calibration  text, and what the layers see while the model reads it
@@ -16,5 +17,5 @@ report       the methods compared on the demo model
 
 from typing import Literal
 
-Method = Literal["rtn", "kquant", "awq"]
-METHODS: tuple[Method, ...] = ("rtn", "kquant", "awq")
+Method = Literal["rtn", "hqq", "kquant", "awq"]
+METHODS: tuple[Method, ...] = ("rtn", "hqq", "kquant", "awq")

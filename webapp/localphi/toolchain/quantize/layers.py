@@ -15,17 +15,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localphi.errors import CannotQuantize
+from localphi.toolchain.quantize import Method
 from localphi.toolchain.quantize.awq import Found, Inputs, search_scales
 from localphi.toolchain.quantize.calibration import Row, layer_inputs
 from localphi.toolchain.quantize.floatgraph import FloatGraph, Layer, with_all_positions
 from localphi.toolchain.quantize.folds import ColumnSource, NormSource, Site, find_sites
 from localphi.toolchain.quantize.grid import Floats, Grid, Quantized
+from localphi.toolchain.quantize.halfquadratic import half_quadratic
 from localphi.toolchain.quantize.recipe import FLOAT, Recipe, most_sensitive
 from localphi.toolchain.quantize.rounding import corrected, group_moments, nearest, searched
 from localphi.toolchain.quantize.runner import Runner
 from localphi.toolchain.quantize.sensitivity import damages
 
 _MOST_BYTES = 2**30  # of moments held at once; more layers are calibrated in several passes over the text
+_BY_WEIGHT: Mapping[Method, Callable[[Floats, Grid], Quantized]] = {
+    "rtn": nearest,
+    "hqq": half_quadratic,
+    "kquant": searched,
+    "awq": nearest,  # where neither clipping nor correcting is asked for
+}
 Progress = Callable[[str, int, int], object]
 """Told of what is done, with how many of how many."""
 
@@ -215,7 +223,7 @@ class LayerQuantizer:
             return corrected(weight, grid, moments, search=self.recipe.clip)
         if moments is not None and self.recipe.clip:
             return searched(weight, grid, group_moments(moments, grid.group_size))
-        return searched(weight, grid) if self.recipe.method == "kquant" else nearest(weight, grid)
+        return _BY_WEIGHT[self.recipe.method](weight, grid)
 
     def _damage(self, progress: Progress) -> dict[str, float]:
         """By layer; measured once, and kept after each."""

@@ -27,6 +27,7 @@ RECIPES: Mapping[str, Recipe] = {
     "rtn-128": Recipe("rtn", group_size=128),
     "rtn-32-symmetric": Recipe("rtn", symmetric=True),
     "rtn-32": Recipe("rtn"),
+    "hqq-32": Recipe("hqq"),
     "kquant-32": Recipe("kquant"),
     "awq-32-no-correct": Recipe("awq", correct=False),
     "awq-32": Recipe("awq"),
