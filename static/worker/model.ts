@@ -228,7 +228,7 @@ export class Model {
 
   async #readConfig(variant: Variant): Promise<DecoderConfig> {
     const entries = variant.files.filter(({ name }) => name === CONFIG);
-    const files = await this.#fetcher.files(entries, this.#options);
+    const files = await this.#fetcher.files(entries, inSilence(this.#options)); // a few kB
     return withGraphOf(parseDecoderConfig(await readJson(files, CONFIG)), variant);
   }
 
