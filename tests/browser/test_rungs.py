@@ -154,6 +154,7 @@ def test_without_its_server_the_page_goes_on_by_itself(open_: Callable[..., Page
 
 def test_wrong_numbers_at_load_are_noticed(open_: Callable[..., Page]) -> None:
     """The last one: the browser keeps the manifest."""
+
     def other_answers(manifest: Any) -> None:
         manifest["variants"]["wasm"]["canary"]["expected"][0] += 1
 
