@@ -35,7 +35,6 @@ export interface Reason {
     | 'no-f16'
     | 'software-adapter'
     | 'no-simd'
-     
     | 'no-variant'
     | 'too-large'
     | 'wrong-answers'

@@ -1,4 +1,4 @@
-"""Answers survive what makes them: a GPU that is lost, a worker that dies, wrong numbers, a server that goes."""
+"""Answers survive a GPU that is lost, a worker that dies, wrong numbers, and a server that goes."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_one_thread_then_the_server_go_on_where_wasm_fails(open_: Callable[..., 
     text = _ask(page)
     assert CASE["text"] in re.sub(r"\s+", " ", text)
     (request,) = asked
-    begun = request.post_data_json["begun_ids"]
+    begun = json.loads(request.post_data or "{}")["begun_ids"]
     assert begun == CASE["ids"][: len(begun)] != []
     assert _device(page) == "server"
 

@@ -27,23 +27,14 @@ interface Slot {
   readonly present: string;
 }
 
-/**
- * A cache that grows with every run: what came out goes in again. For WASM, where it cannot stay inside.
- * Tensors have the shape (1, H, S, D).
- */
-export class GrowingKv implements KvCache {
+/** A cache that grows with every run: what came out goes in again. Tensors have the shape (1, H, S, D). */
+abstract class Growing implements KvCache {
   #length = 0;
-  #past: Record<string, Tensor>;
-  readonly #ort: OrtModule;
+  #past: Record<string, Tensor> = {};
   readonly #slots: readonly Slot[];
-  readonly #empty: () => Tensor;
 
-  constructor(ort: OrtModule, config: DecoderConfig) {
-    this.#ort = ort;
+  constructor(config: DecoderConfig) {
     this.#slots = slotsOf(config);
-    this.#empty = () =>
-      new ort.Tensor('float32', new Float32Array(0), [1, config.kvHeads, 0, config.headSize]);
-    this.#past = this.#allEmpty();
   }
 
   get length(): number {
@@ -51,6 +42,7 @@ export class GrowingKv implements KvCache {
   }
 
   feeds(): Record<string, Tensor> {
+    if (this.#length === 0) this.#past = this.#allEmpty();
     return this.#past;
   }
 
@@ -68,12 +60,9 @@ export class GrowingKv implements KvCache {
 
   rewind(length: number): void {
     if (length >= this.#length) return;
-    const kept = Object.entries(this.#past).map(([name, tensor]) => [
-      name,
-      this.#cut(tensor, length),
-    ]);
+    const kept = length > 0 ? this.cut(this.#past, this.#length, length) : {};
     this.#free();
-    this.#past = Object.fromEntries(kept) as Record<string, Tensor>;
+    this.#past = kept;
     this.#length = length;
   }
 
@@ -83,25 +72,54 @@ export class GrowingKv implements KvCache {
     this.#length = 0;
   }
 
-  /** A copy of the first `length` tokens of a (1, H, S, D) tensor. */
-  #cut(tensor: Tensor, length: number): Tensor {
-    const [, heads = 0, , size = 0] = tensor.dims;
-    const whole = tensor.data as Float32Array;
-    const stride = whole.length / heads;
-    const kept = new Float32Array(heads * length * size);
-    for (let head = 0; head < heads; head++) {
-      const start = head * stride;
-      kept.set(whole.subarray(start, start + length * size), head * length * size);
-    }
-    return new this.#ort.Tensor('float32', kept, [1, heads, length, size]);
-  }
+  /** A tensor of no tokens. */
+  protected abstract empty(): Tensor;
+
+  /** Copies of the first `length` of `held` tokens of all tensors. */
+  protected abstract cut(
+    past: Readonly<Record<string, Tensor>>,
+    held: number,
+    length: number,
+  ): Record<string, Tensor>;
 
   #allEmpty(): Record<string, Tensor> {
-    return Object.fromEntries(this.#slots.map(({ past }) => [past, this.#empty()]));
+    return Object.fromEntries(this.#slots.map(({ past }) => [past, this.empty()]));
   }
 
   #free(): void {
     for (const tensor of Object.values(this.#past)) tensor.dispose();
+  }
+}
+
+/** Growing in JavaScript's memory: for WASM, where it cannot stay inside. */
+export class GrowingKv extends Growing {
+  readonly #ort: OrtModule;
+  readonly #config: DecoderConfig;
+
+  constructor(ort: OrtModule, config: DecoderConfig) {
+    super(config);
+    this.#ort = ort;
+    this.#config = config;
+  }
+
+  protected empty(): Tensor {
+    const { kvHeads, headSize } = this.#config;
+    return new this.#ort.Tensor('float32', new Float32Array(0), [1, kvHeads, 0, headSize]);
+  }
+
+  protected cut(past: Readonly<Record<string, Tensor>>, held: number, length: number) {
+    return mapValues(past, (tensor) => this.#cut(tensor, held, length));
+  }
+
+  #cut(tensor: Tensor, held: number, length: number): Tensor {
+    const { kvHeads, headSize } = this.#config;
+    const whole = tensor.data as Float32Array;
+    const kept = new Float32Array(kvHeads * length * headSize);
+    for (let head = 0; head < kvHeads; head++) {
+      const start = head * held * headSize;
+      kept.set(whole.subarray(start, start + length * headSize), head * length * headSize);
+    }
+    return new this.#ort.Tensor('float32', kept, [1, kvHeads, length, headSize]);
   }
 }
 
@@ -159,91 +177,54 @@ export class FixedGpuKv implements KvCache {
 }
 
 /**
- * A cache on the GPU that grows with every run, for graphs that cannot write in place: exports with
- * MultiHeadAttention, such as Phi-3-mini's for the web. What came out goes in again and never leaves the GPU.
+ * Growing on the GPU, for graphs that cannot write in place: exports with MultiHeadAttention, such as
+ * Phi-3-mini's for the web. Nothing of it leaves the GPU.
  */
-export class GrowingGpuKv implements KvCache {
-  #length = 0;
-  #past: Record<string, Tensor>;
+export class GrowingGpuKv extends Growing {
   readonly #ort: OrtModule;
   readonly #gpu: GPUDevice;
   readonly #config: DecoderConfig;
   readonly #type: KvType;
-  readonly #slots: readonly Slot[];
 
   constructor(ort: OrtModule, gpu: GPUDevice, config: DecoderConfig, type: KvType) {
+    super(config);
     this.#ort = ort;
     this.#gpu = gpu;
     this.#config = config;
     this.#type = type;
-    this.#slots = slotsOf(config);
-    this.#past = this.#allEmpty();
   }
 
-  get length(): number {
-    return this.#length;
+  protected empty(): Tensor {
+    const { kvHeads, headSize } = this.#config;
+    const numbers = this.#type === 'float16' ? new Uint16Array(0) : new Float32Array(0);
+    return new this.#ort.Tensor(this.#type, numbers, [1, kvHeads, 0, headSize]);
   }
 
-  feeds(): Record<string, Tensor> {
-    return this.#past;
-  }
-
-  fetches(): Record<string, null> {
-    return Object.fromEntries(this.#slots.map(({ present }) => [present, null]));
-  }
-
-  accept(results: InferenceSession.OnnxValueMapType, added: number): void {
-    this.#free();
-    this.#past = Object.fromEntries(
-      this.#slots.map(({ past, present }) => [past, results[present]!]),
-    );
-    this.#length += added;
-  }
-
-  rewind(length: number): void {
-    if (length >= this.#length) return;
-    const kept = length > 0 ? this.#cutAll(length) : this.#allEmpty();
-    this.#free();
-    this.#past = kept;
-    this.#length = length;
-  }
-
-  dispose(): void {
-    this.#free();
-    this.#past = {};
-    this.#length = 0;
-  }
-
-  /** Copies of the first `length` tokens of all tensors, made on the GPU in the order of its queue. */
-  #cutAll(length: number): Record<string, Tensor> {
+  /** Made in the order of the GPU's queue. */
+  protected cut(past: Readonly<Record<string, Tensor>>, held: number, length: number) {
     const { kvHeads, headSize } = this.#config;
     const row = TYPE_BYTES[this.#type] * headSize; // of one token in one head
     const encoder = this.#gpu.createCommandEncoder();
-    const kept = Object.entries(this.#past).map(([name, tensor]) => {
+    const kept = mapValues(past, (tensor) => {
       const cut = gpuTensor(this.#ort, this.#gpu, this.#type, [1, kvHeads, length, headSize]);
       for (let head = 0; head < kvHeads; head++) {
-        const from = head * this.#length * row;
-        const to = head * length * row;
+        const [from, to] = [head * held * row, head * length * row];
         encoder.copyBufferToBuffer(tensor.gpuBuffer, from, cut.gpuBuffer, to, length * row);
       }
-      return [name, cut];
+      return cut;
     });
     this.#gpu.queue.submit([encoder.finish()]);
-    return Object.fromEntries(kept) as Record<string, Tensor>;
+    return kept;
   }
+}
 
-  #allEmpty(): Record<string, Tensor> {
-    const { kvHeads, headSize } = this.#config;
-    const numbers = this.#type === 'float16' ? new Uint16Array(0) : new Float32Array(0);
-    const dims = [1, kvHeads, 0, headSize];
-    return Object.fromEntries(
-      this.#slots.map(({ past }) => [past, new this.#ort.Tensor(this.#type, numbers, dims)]),
-    );
-  }
-
-  #free(): void {
-    for (const tensor of Object.values(this.#past)) tensor.dispose();
-  }
+function mapValues(
+  tensors: Readonly<Record<string, Tensor>>,
+  change: (tensor: Tensor) => Tensor,
+): Record<string, Tensor> {
+  return Object.fromEntries(
+    Object.entries(tensors).map(([name, tensor]) => [name, change(tensor)]),
+  );
 }
 
 /** A tensor of our own on the GPU; disposing of it frees the buffer. */
