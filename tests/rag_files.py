@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from pypdf import PdfWriter
+from pypdf.generic import IndirectObject
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
@@ -77,6 +80,17 @@ def pdf(pages: Sequence[str]) -> bytes:
     size = len(objects) + 1
     end = f"trailer << /Size {size} /Root 1 0 R >>\nstartxref\n{len(body)}\n%%EOF\n"
     return f"{body}xref\n0 {size}\n0000000000 65535 f \n{table}{end}".encode("latin-1")
+
+
+def with_outline(data: bytes, headings: Sequence[tuple[str, int, str | None]]) -> bytes:
+    """The PDF with these headings: title, page from 0, and the title of the one above."""
+    writer = PdfWriter(clone_from=BytesIO(data))
+    made: dict[str | None, IndirectObject | None] = {None: None}
+    for title, page, above in headings:
+        made[title] = writer.add_outline_item(title=title, page_number=page, parent=made[above])
+    file = BytesIO()
+    writer.write(file)
+    return file.getvalue()
 
 
 class Letters(LocalEmbedding):

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from semantic_kernel.agents import ChatCompletionAgent
+from semantic_kernel.connectors.ai import FunctionChoiceBehavior
 from semantic_kernel.contents import ChatMessageContent, FunctionCallContent, FunctionResultContent
 from semantic_kernel.exceptions import ServiceResponseException
 from semantic_kernel.functions import KernelArguments
@@ -34,10 +35,12 @@ async def show(message: ChatMessageContent) -> None:
 async def main(url: str, folder: str) -> None:
     with DocumentIndex(folder) as index:  # in memory; name a file to keep the passages
         report = await index.update()
+        settings = PhiPromptExecutionSettings(temperature=0, max_tokens=200)
         agent = ChatCompletionAgent(
             service=PhiChatCompletion(base_url=url),
             plugins=[Docs(index, top=1)],
-            arguments=KernelArguments(PhiPromptExecutionSettings(temperature=0, max_tokens=200)),
+            arguments=KernelArguments(settings),
+            function_choice_behavior=FunctionChoiceBehavior.Required(),  # it searches, then it answers
         )
         print(f"You: {QUESTION}")
         print(f"     reads {', '.join(report.added)}")

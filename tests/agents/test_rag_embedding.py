@@ -48,6 +48,17 @@ def test_vectors_that_the_graph_has_pooled_are_taken_as_they_are(tmp_path: Path)
     np.testing.assert_allclose(vector, direction(table[ids("cat dog")].max(axis=0)), atol=1e-6)
 
 
+def test_a_folder_as_on_the_hub_has_its_graph_one_folder_down(tmp_path: Path) -> None:
+    write_encoder(tmp_path)
+    before = OnnxTextEmbedding(tmp_path)
+    (tmp_path / "onnx").mkdir()
+    (tmp_path / "model.onnx").rename(tmp_path / "onnx" / "model.onnx")
+    after = OnnxTextEmbedding(tmp_path)
+    assert after.identity == before.identity
+    assert OnnxTextEmbedding(tmp_path, file="onnx/model.onnx").identity == before.identity
+    np.testing.assert_array_equal(after.embed(["cat"]), before.embed(["cat"]))
+
+
 def test_long_texts_are_cut_where_the_folder_says(tmp_path: Path) -> None:
     table = write_encoder(tmp_path, max_length=2)
     vector = OnnxTextEmbedding(tmp_path).embed(["cat dog " + "car " * 1000])[0]

@@ -22,7 +22,7 @@ from localphi_agents.rag import (
 from localphi_agents.rag.chunks import Chunk, chunks
 from localphi_agents.rag.embedding import Kind, Vectors
 from localphi_agents.rag.reading import Section, sections
-from rag_files import Letters, pdf
+from rag_files import Letters, pdf, with_outline
 
 GUIDE = """Before all.
 
@@ -67,6 +67,20 @@ def test_markdown_is_cut_at_its_headings_but_not_in_code() -> None:
 def test_pdf_is_cut_at_its_pages() -> None:
     found = [(one.page, one.text.strip()) for one in sections(Path("a.pdf"), pdf(["One.", "", "Three."]))]
     assert found == [(1, "One."), (2, ""), (3, "Three.")]
+
+
+def test_pdf_has_the_headings_of_its_outline() -> None:
+    plain = pdf(["Zero.", "One.", "Two.", "Three.", "Four."])
+    headings = [
+        ("Install", 1, None),
+        ("On  Windows", 2, "Install"),
+        ("On Linux", 2, "Install"),
+        ("Use", 4, None),
+    ]
+    found = [(one.page, one.heading) for one in sections(Path("a.pdf"), with_outline(plain, headings))]
+    assert found == [
+        (1, ""), (2, "Install"), (3, "Install > On Linux"), (4, "Install > On Linux"), (5, "Use"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

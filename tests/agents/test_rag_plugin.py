@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,11 +11,11 @@ import httpx
 import pytest
 from click.testing import CliRunner, Result
 
-from localphi.cli import main
+from localphi.cli import agent_docs, main
 from localphi_agents.agent_framework import plugin_tools
 from localphi_agents.plugins import Docs, PluginError
 from localphi_agents.plugins.docs import sources
-from localphi_agents.rag import DocumentIndex
+from localphi_agents.rag import DocumentIndex, Progress
 from rag_files import Letters, pdf, write_encoder
 from serving import LiveServer
 
@@ -130,6 +131,18 @@ def test_a_bad_file_is_named_and_the_rest_is_searched(scripted: Serve, folder: P
     assert result.stdout == "Yes.\n"
     assert "Documents: 2 read, 0 known, 1 not readable." in result.stderr
     assert "  bad.pdf cannot be read as PDF" in result.stderr
+
+
+def test_progress_is_shown_to_a_terminal_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    agent_docs._show(Progress(3, 9, "a.md"))
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    agent_docs._show(Progress(3, 9, "a.md"))
+    assert capsys.readouterr().err.strip() == "Reading 3 of 9"
+    agent_docs._show(Progress(9, 9, ""))
+    assert capsys.readouterr().err.strip() == ""
 
 
 async def test_a_large_document_full_of_control_tokens_stays_text(

@@ -137,6 +137,28 @@ async def test_filters_become_sql(store: SqliteStore) -> None:
     assert await ids(await notes.search("x", filter=several)) == ["b"]
 
 
+async def test_a_filter_may_be_a_function_that_is_read_and_not_run(store: SqliteStore) -> None:
+    notes = await filled(store)
+    found = await notes.search("x", filter=lambda note: note.year >= 2022 and not note.done)
+    assert set(await ids(found)) == {"c", "d"}
+
+
+async def test_languages_without_spaces_are_found_by_pairs_of_signs(store: SqliteStore) -> None:
+    notes = await filled(store)
+    notes.vector_weight = 0
+    await notes.upsert(
+        [Note("zh", "房租每年六月一日到期。", 2025), Note("ja", "家賃は六月に支払います。", 2025)]
+    )
+    assert await ids(await notes.hybrid_search("房租什么时候到期？", top=1)) == ["zh"]
+    assert await ids(await notes.hybrid_search("家賃の支払い", top=1)) == ["ja"]
+    assert set(await ids(await notes.hybrid_search("六月", filter="lambda x: x.year == 2025"))) == {
+        "zh",
+        "ja",
+    }
+    assert await ids(await notes.hybrid_search("六月", filter="lambda x: x.year == 2020")) == []
+    assert await ids(await notes.hybrid_search("猫")) == []
+
+
 @pytest.mark.parametrize(
     "condition",
     [
@@ -334,14 +356,18 @@ def test_two_programs_write_at_the_same_time_and_a_killed_one_leaves_whole_recor
 
 async def test_a_locked_database_is_one_clear_error_and_readers_go_on(tmp_path: Path) -> None:
     path = tmp_path / "n.db"
-    async with SqliteStore(path, Letters(), wait_s=0.1) as store:
+    async with SqliteStore(path, Letters(), wait_s=0.5) as store:
         notes = await filled(store)
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(VectorStoreOperationException, match="is locked by another program") as caught:
             await notes.upsert(Note("e", "new"))
         assert isinstance(caught.value.__cause__, StoreLocked)
+        slow = asyncio.create_task(notes.upsert(Note("f", "new")))  # waits, and nobody who reads with it
         assert await ids(await notes.search("rent", top=1)) == ["b"]
+        assert not slow.done()
+        with pytest.raises(VectorStoreOperationException):
+            await slow
         other.execute("ROLLBACK")
         other.close()
         await notes.upsert(Note("e", "new"))

@@ -28,31 +28,27 @@ CREATE TABLE collections (
 
 
 class Database:
-    """A connection that threads take in turn. Writes are whole or not at all, also when the program is
-    killed.
+    """Two connections, one that reads and one that writes; threads take each in turn.
 
+    Writes are whole or not at all, also when the program is killed, and readers do not wait for them.
     A new file is for its owner's eyes only, and so is what SQLite puts beside it.
 
     wait_s: how long another program may hold the file. Raises StoreUnusable, StoreLocked.
     """
 
     def __init__(self, path: str | Path, *, wait_s: float = _WAIT_S) -> None:
-        self.path = str(path)
-        self._lock = threading.RLock()
-        if self.path != IN_MEMORY:
-            self.path = str(Path(path).expanduser())
+        self.path = path if path == IN_MEMORY else str(Path(path).expanduser())
         with self._as_sentence():
             if self.path != IN_MEMORY:
-                Path(self.path).parent.mkdir(parents=True, exist_ok=True)
-                os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))  # it holds what documents say
-            self._connection = sqlite3.connect(
-                self.path, timeout=wait_s, check_same_thread=False, isolation_level=None
-            )
+                _make(Path(self.path))
+            self._writer = self._reader = _Turns(self.path, wait_s)
         try:
             with self._as_sentence():
                 self._prepare()
+                if self.path != IN_MEMORY:
+                    self._reader = _Turns(self.path, wait_s)
         except BaseException:
-            self._connection.close()
+            self.close()
             raise
 
     def __enter__(self) -> Self:
@@ -62,35 +58,23 @@ class Database:
         self.close()
 
     def close(self) -> None:
-        with self._lock:
-            self._connection.close()
+        self._reader.close()
+        self._writer.close()
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """All that is read inside is of one moment."""
-        with self._transaction("BEGIN") as connection:
+        with self._as_sentence(), self._reader.transaction("BEGIN") as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """All that is written inside is there at its end, or nothing of it after an error."""
-        with self._transaction("BEGIN IMMEDIATE") as connection:
+        with self._as_sentence(), self._writer.transaction("BEGIN IMMEDIATE") as connection:
             yield connection
 
-    @contextmanager
-    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._as_sentence():
-            self._connection.execute(begin)
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
-
     def _prepare(self) -> None:
-        connection = self._connection
+        connection = self._writer.connection
         (ours,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if ours == _APPLICATION_ID and version > _VERSION:
@@ -129,6 +113,37 @@ class Database:
             raise StoreUnusable(f"{self.path} cannot be used: {error}.") from error
         except OSError as error:
             raise StoreUnusable(f"{self.path} cannot be used: {error.strerror}.") from error
+
+
+class _Turns:
+    """A connection that one thread at a time has."""
+
+    def __init__(self, path: str, wait_s: float) -> None:
+        self.connection = sqlite3.connect(path, timeout=wait_s, check_same_thread=False, isolation_level=None)
+        self._lock = threading.RLock()
+
+    @contextmanager
+    def transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            self.connection.execute(begin)
+            try:
+                yield self.connection
+                self.connection.execute("COMMIT")
+            except BaseException:
+                if self.connection.in_transaction:
+                    self.connection.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        with self._lock:
+            self.connection.close()
+
+
+def _make(path: Path) -> None:
+    """An empty file, unless there is one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # it will hold what documents say
 
 
 def quoted(name: str) -> str:

@@ -10,7 +10,9 @@ from typing import TypeVar
 _Key = TypeVar("_Key", bound=Hashable)
 
 _MAX_WORDS = 64
+_MAX_PAIRS = 32
 _WORD = re.compile(r"\w+")
+_WITHOUT_SPACES = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]+")
 # Words that say how something is asked. Without them words alone find a right passage among the first five
 # for 80 % of the questions instead of 73 % (tests/bench/bench_retrieval.py).
 _ASKING = frozenset((
@@ -29,6 +31,14 @@ def match_expression(text: str) -> str:
     words = list(dict.fromkeys(_WORD.findall(text.lower())))
     wanted = [word for word in words if word not in _ASKING] or words
     return " OR ".join(f'"{word}"' for word in wanted[:_MAX_WORDS])
+
+
+def pairs(text: str) -> list[str]:
+    """Each two neighbouring signs of Chinese, Japanese or Korean, which FTS5 does not part into words."""
+    found: dict[str, None] = {}
+    for run in _WITHOUT_SPACES.findall(text.lower()):
+        found |= dict.fromkeys(run[at : at + 2] for at in range(max(len(run) - 1, 1)))
+    return list(found)[:_MAX_PAIRS]
 
 
 def fused(rankings: Iterable[tuple[float, Sequence[_Key]]]) -> list[tuple[_Key, float]]:

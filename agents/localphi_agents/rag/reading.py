@@ -1,6 +1,6 @@
 """Files as sections of text: what stands under which heading, on which page.
 
-Markdown is cut at its headings, PDF at its pages; other text is one section.
+Markdown is cut at its headings, PDF at its pages, with its outline as headings; other text is one section.
 """
 
 from __future__ import annotations
@@ -11,8 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from localphi_agents.rag.errors import UnreadableFile
+
+if TYPE_CHECKING:
+    from pypdf import PdfReader
 
 MARKDOWN = {".md", ".markdown", ".mdx"}
 TEXT = {".txt", ".text", ".rst", ".log", ".csv", ".tsv", ".org", ".adoc"}
@@ -88,11 +92,35 @@ def _pages(name: str, data: bytes) -> Iterator[Section]:
         reader = PdfReader(BytesIO(data))
         if reader.is_encrypted and not reader.decrypt(""):
             raise UnreadableFile(f"{name} is locked with a password.")
+        if len(reader.pages) > _MAX_PAGES:
+            raise UnreadableFile(f"{name} has more than {_MAX_PAGES} pages.")
+        headings = _outline(reader)
+        heading = ""
         for number, page in enumerate(reader.pages, 1):
-            if number > _MAX_PAGES:
-                raise UnreadableFile(f"{name} has more than {_MAX_PAGES} pages.")
-            yield Section(page.extract_text(), page=number)
+            heading = headings.get(number, heading)
+            yield Section(page.extract_text(), heading, number)
     except UnreadableFile:
         raise
     except Exception as error:  # damaged files make it raise anything from KeyError to RecursionError
         raise UnreadableFile(f"{name} cannot be read as PDF ({type(error).__name__}).") from error
+
+
+def _outline(reader: PdfReader) -> dict[int, str]:
+    """The last heading that begins on each page, with those above it; nothing if the outline is damaged."""
+    found: dict[int, str] = {}
+
+    def walk(items: list[Any], above: list[tuple[int, str]], depth: int) -> None:
+        for item in items:
+            if isinstance(item, list):
+                walk(item, above, depth + 1)
+                continue
+            above[:] = [*above[:depth], (depth, " ".join(str(item.title).split()))]
+            page = reader.get_destination_page_number(item)
+            if page is not None and page >= 0:
+                found[page + 1] = _path(above)
+
+    try:
+        walk(reader.outline, [], 0)
+    except Exception:  # as above; the pages may be fine all the same
+        return {}
+    return found

@@ -14,7 +14,7 @@ import numpy as np
 from localphi_agents.rag.database import quoted
 from localphi_agents.rag.errors import OtherEmbedding, StoreUnusable
 from localphi_agents.rag.filters import Condition
-from localphi_agents.rag.ranking import fused, match_expression
+from localphi_agents.rag.ranking import fused, match_expression, pairs
 
 Metric = Literal["cosine", "dot", "euclidean"]
 ColumnType = Literal["TEXT", "INTEGER", "REAL", "JSON"]
@@ -218,9 +218,12 @@ class Table:
         where: Condition | None = None,
         column: str | None = None,
     ) -> list[Hit]:
-        """The rows with the words, by BM25. column: where alone to look."""
+        """The rows with the words, by BM25; and by pairs of signs where a language has no spaces.
+
+        column: where alone to look.
+        """
+        names = [one.name for one in self.columns if one.words and column in (None, one.name)]
         expression = match_expression(text)
-        names = [one.name for one in self.columns if one.words]
         if not expression or not names:
             return []
         if column is not None:
@@ -233,7 +236,30 @@ class Table:
             "ORDER BY rank, rowid LIMIT ?",
             (expression, *values, limit),
         )
-        return [(row[0], row[1]) for row in found]
+        hits = [(row[0], row[1]) for row in found]
+        signs = pairs(text)
+        if not signs:
+            return hits
+        paired = self._with_pairs(connection, signs, names, limit, where or _EVERYTHING)
+        return fused([(1, [row for row, _ in hits]), (1, [row for row, _ in paired])])[:limit]
+
+    def _with_pairs(
+        self,
+        connection: sqlite3.Connection,
+        signs: Sequence[str],
+        names: Sequence[str],
+        limit: int,
+        where: Condition,
+    ) -> list[Hit]:
+        """The rows with the most of the pairs, the shortest first of those with as many. Reads every row."""
+        text = " || ' ' || ".join(f"ifnull({quoted(name)}, '')" for name in names)
+        count = " + ".join("(instr(text, ?) > 0)" for _ in signs)
+        found = connection.execute(
+            f"SELECT rowid, {count} AS pairs FROM (SELECT rowid, lower({text}) AS text FROM {self._records} "
+            f"WHERE {where[0]}) WHERE pairs > 0 ORDER BY pairs DESC, length(text), rowid LIMIT ?",
+            (*signs, *where[1], limit),
+        )
+        return [(row[0], float(row[1])) for row in found]
 
     def hybrid(
         self,

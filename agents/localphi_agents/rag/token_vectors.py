@@ -37,7 +37,7 @@ class TokenVectorEmbedding(LocalEmbedding):
     2017), where how rare a token is comes from its place in the vocabulary.
 
     How good it is, on 60 questions about this project's pages (tests/bench/RESULTS.md): among the first five
-    passages is a right one for 47 %; words alone (FTS5) have 80 %. So it is for words that are merely
+    passages is a right one for 42 %; words alone (FTS5) have 77 %. So it is for words that are merely
     alike, and in a hybrid search it counts a tenth of the words. A real embedding model
     (`OnnxTextEmbedding`) counts in full.
 
