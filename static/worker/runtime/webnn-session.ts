@@ -53,7 +53,7 @@ export async function openWebNnSession(source: SessionSource): Promise<DecoderSe
       source,
       externalData,
       {
-        executionProviders: [{ name: 'webnn', deviceType, context: context as never }],
+        executionProviders: [{ name: 'webnn', deviceType, context: context }],
         freeDimensionOverrides: {
           ...{ batch_size: 1, sequence_length: tokens, kv_cache_dim: config.headSize },
           ...{ past_sequence_length: contextLength, total_sequence_length: total },
