@@ -105,6 +105,8 @@ class ChatRequest:
     messages: the conversation, or in its place a raw prompt, which has neither tools nor a format.
     tells_progress: the answer begins with Progress, while the prompt is read.
     adapter: the model answers with this LoRA adapter, one of those that are here for it.
+    begun_ids: tokens that the answer begins with, made elsewhere; it is told from the first of them. Not for
+    answers that a grammar holds, and not with a seed, whose random numbers begin with the answer.
     """
 
     messages: tuple[Message, ...] | RawPrompt
@@ -120,6 +122,7 @@ class ChatRequest:
     tells_progress: bool = False
     ignore_end: bool = False
     adapter: str | None = None
+    begun_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ A backend lives in the worker and is called by its one owner thread only:
     active                how many requests it works on; the others it has are waiting
     reply(question)       what is asked about texts and token ids, at once
 
-An answer whose worker died goes on in another: submit(id, request, resume) gets the token ids that it has
-already. Their events are told again, log probabilities left out; then it goes on as if it had never stopped,
+An answer whose worker died goes on in another, and one that was begun elsewhere goes on here:
+submit(id, request, resume) gets the token ids that it has already. Their events are told again, log probabilities left out; then it goes on as if it had never stopped,
 with all counts those of the whole answer. A backend may also begin anew, where that gives the same ids.
 """
 
@@ -131,7 +131,7 @@ def variant_for(backend: BackendName, manifest: Manifest, folder: Path) -> Varia
 # Client to worker.
 @dataclass(frozen=True)
 class Submit:
-    """resume: token ids of the answer that an earlier worker has made."""
+    """resume: token ids of the answer that an earlier worker has made, or that the request begins it with."""
 
     request_id: int
     request: ChatRequest

@@ -19,7 +19,7 @@ from localphi.engine.calls import (
     UnmarkedReader,
 )
 from localphi.engine.grammar import Check, check_grammar, grammar_for, may_call
-from localphi.engine.texts import Texts
+from localphi.engine.texts import Texts, check_ids
 from localphi.engine.tokenizer import PhiTokenizer
 from localphi.engine.transcript import Transcript
 from localphi.errors import InvalidRequest, UnsupportedParameter
@@ -69,6 +69,7 @@ class Intake:
         sampling = replace(request.sampling, top_k=min(request.sampling.top_k, self.vocabulary))
         request = replace(request, sampling=sampling)
         self._check_bias(request)
+        check_ids("begun_ids", request.begun_ids, self.vocabulary)
         grammar = self._grammar(request)
         return Prepared(request, self.prompt_ids(request), grammar)
 

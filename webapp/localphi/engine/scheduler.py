@@ -297,7 +297,7 @@ class EngineClient:
     def _send(self, ticket: Ticket) -> None:
         assert self._process is not None, "there is a worker wherever this is called"
         ticket.enter()
-        self._process.send(Submit(ticket.number, ticket.request, tuple(ticket.told.ids)))
+        self._process.send(Submit(ticket.number, ticket.request, ticket.resume))
 
     def _on_message(self, process: WorkerProcess, message: FromWorker) -> None:
         with self._lock:

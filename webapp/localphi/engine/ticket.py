@@ -47,6 +47,12 @@ class Ticket:
         self.queued_s: float | None = None
         self._since_s = time.monotonic()
 
+    @property
+    def resume(self) -> tuple[int, ...]:
+        """Tokens after which a worker goes on: those told so far, at least those that the answer begins with."""
+        told, begun = self.told.ids, self.request.begun_ids
+        return tuple(told) if len(told) > len(begun) else begun
+
     def enter(self) -> None:
         """It goes to a worker, for the first time or again."""
         self.told.begin_again()

@@ -99,7 +99,17 @@ def text(fields: Body, name: str, max_chars: int) -> str:
 def token_ids(fields: Body, name: str, max_items: int) -> tuple[int, ...]:
     """A field that must be there. Which ids there are is the model's business."""
     note(fields, name, {"type": "array", "items": TOKEN_ID, "maxItems": max_items})
+    return _token_ids(fields.get(name), name, max_items)
+
+
+def optional_token_ids(fields: Body, name: str, max_items: int, description: str) -> tuple[int, ...]:
+    form = {"type": ["array", "null"], "items": TOKEN_ID, "maxItems": max_items}
+    note(fields, name, {**form, "description": description})
     value = fields.get(name)
+    return () if value is None else _token_ids(value, name, max_items)
+
+
+def _token_ids(value: Any, name: str, max_items: int) -> tuple[int, ...]:
     if not isinstance(value, list) or not all(map(is_token_id, value)):
         raise wrong(name, f"a list of at most {max_items} token ids", value)
     if len(value) > max_items:

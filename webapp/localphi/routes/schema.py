@@ -14,7 +14,16 @@ from localphi.chat import ROLES, ChatRequest, Message, RawPrompt, Role, Sampling
 from localphi.errors import InvalidRequest, UnsupportedParameter
 from localphi.models.adapters import MAX_NAME_CHARS as MAX_ADAPTER_CHARS
 from localphi.models.manifest import Manifest
-from localphi.routes.fields import Body, boolean, integer, is_token_id, json_object, number, wrong
+from localphi.routes.fields import (
+    Body,
+    boolean,
+    integer,
+    is_token_id,
+    json_object,
+    number,
+    optional_token_ids,
+    wrong,
+)
 from localphi.routes.survey import note
 from localphi.routes.tools import (
     parse_answer_format,
@@ -43,6 +52,10 @@ _ADAPTER = {
     "maxLength": MAX_ADAPTER_CHARS,
     "description": "Name of a LoRA adapter of the model; left out: the model as it is.",
 }
+_BEGUN = (
+    "Tokens that the answer begins with, chosen elsewhere: it goes on after them, and is told from the first of "
+    "them. Without `tools`, `response_format`, `logprobs` and `seed`, and for one answer."
+)
 Refusal = tuple[str, tuple[Any, ...], str]
 """A field, values that mean "not used", what to do instead."""
 
@@ -105,6 +118,7 @@ class ChatCompletionBody(_CompletionBody):
             tells_progress=self.tells_progress,
             ignore_end=boolean(self.fields, "ignore_eos"),
             adapter=parse_adapter(self.fields),
+            begun_ids=_begun_ids(self.fields, self.n, manifest.context_length),
         )
 
 
@@ -326,6 +340,18 @@ def _max_tokens(fields: Body, context_length: int) -> int | None:
     newer = integer(fields, "max_completion_tokens", 1, context_length)
     older = integer(fields, "max_tokens", 1, context_length)
     return newer if newer is not None else older
+
+
+def _begun_ids(fields: Body, n: int, context_length: int) -> tuple[int, ...]:
+    """Ids of whatever model. What holds, counts or repeats an answer must have seen its beginning."""
+    ids = optional_token_ids(fields, "begun_ids", context_length, _BEGUN)
+    if ids:
+        used = [name for name in ("tools", "logprobs", "seed") if fields.get(name) not in (None, False, [])]
+        used += ["response_format"] if parse_answer_format(fields) else []
+        used += ["n"] if n > 1 else []
+        if used:
+            raise UnsupportedParameter("begun_ids", f"Leave it out together with '{used[0]}'.")
+    return ids
 
 
 def stop_texts(fields: Body) -> tuple[str, ...]:
