@@ -17,7 +17,7 @@ from werkzeug.test import TestResponse
 
 from localphi import create_app
 from localphi.config import Settings
-from localphi.engine.client import EngineClient, Engines
+from localphi.engine.client import Engine, Engines
 from localphi.models.store import BUNDLED_DIR
 from localphi.server import bind
 
@@ -67,7 +67,7 @@ def serving(settings: Settings) -> Iterator[LiveServer]:
         thread.join(5)
 
 
-def kill_until_it_fails(engine: EngineClient) -> None:
+def kill_until_it_fails(engine: Engine) -> None:
     """Kill every worker as soon as it is there, until none is started any more."""
     killed: int | None = None
     while engine.state.status not in ("failed", "idle"):

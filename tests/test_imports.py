@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "logs": set(),
     "security": VALUES | {"keys"},
     "routes": VALUES | {"models", "engine", "security", "logs"},
-    "__init__": {"config", "routes"},
+    "__init__": {"config", "engine", "routes"},
     "server": VALUES | {"__init__", "engine", "routes", "security", "logs"},
     "toolchain": VALUES | {"models", "engine"},  # the evaluation asks through the engine
     "cli": VALUES | {"models", "engine", "server", "doctor", "toolchain", "keys", "__init__"},
@@ -44,7 +44,7 @@ ONLY_IN = {
     "openvino": {"engine", "toolchain"},
     "openvino_genai": {"engine"},
     "multiprocessing": {"engine"},
-    "socket": {"server"},
+    "socket": {"engine", "server"},
     "requests": set(),
     "huggingface_hub": {"models"},
     "httpx2": {"models"},

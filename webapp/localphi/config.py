@@ -3,6 +3,7 @@
 LOCALPHI_HOME      folder of the model store (default: the platform's user data directory)
 LOCALPHI_THREADS   threads the runtime computes with (default: every core this process may use)
 LOCALPHI_API_KEYS  access keys of the server, `key` or `name:key`, apart by commas or white space
+LOCALPHI_UPSTREAM_KEY  access key for the servers that compute in this one's place
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import platformdirs
 DEMO_MODEL = "localphi-demo"
 MAX_THREADS = 256
 BackendName = Literal["auto", "paged", "generator", "openvino", "echo"]
+EngineName = Literal["local", "remote", "ray"]
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 ProviderName = Literal["cpu", "cuda", "dml", "webgpu", "openvino"]
 PROVIDERS: tuple[ProviderName, ...] = get_args(ProviderName)
 BACKENDS: tuple[BackendName, ...] = ("auto", "paged", "generator", "openvino")  # those with a model
@@ -48,7 +51,13 @@ def disable_telemetry() -> None:
 
 def forget_secrets() -> None:
     """Take keys and tokens out of the environment, so that what is started from here does not have them."""
-    for name in ("LOCALPHI_API_KEYS", "LOCALPHI_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+    for name in (
+        "LOCALPHI_API_KEYS",
+        "LOCALPHI_API_KEY",
+        "LOCALPHI_UPSTREAM_KEY",
+        "HF_TOKEN",
+        "HUGGING_FACE_HUB_TOKEN",
+    ):
         os.environ.pop(name, None)
 
 
@@ -96,6 +105,8 @@ class Settings:
     api_keys, key_file: access keys as `keys.parse_keys` reads them, beside those of the store.
     allow_hosts: names, beside its address, under which the server may be asked.
     allow_origins: origins of other pages that may use it.
+    engine: who computes answers: this machine, other servers of OpenAI's API, or replicas in Ray.
+    upstreams: addresses of those servers. upstream_key, upstream_key_file: the access key that they want.
     hub_token: for models that the hub gives to some people only.
     """
 
@@ -116,6 +127,10 @@ class Settings:
     key_file: Path | None = None
     allow_hosts: tuple[str, ...] = ()
     allow_origins: tuple[str, ...] = ()
+    engine: EngineName = "local"
+    upstreams: tuple[str, ...] = ()
+    upstream_key: str = field(default="", repr=False)
+    upstream_key_file: Path | None = None
     hub_token: str | None = field(default=None, repr=False)
 
     @classmethod
@@ -129,6 +144,8 @@ class Settings:
             values["threads"] = _thread_count("LOCALPHI_THREADS", threads)
         if keys := environ.get("LOCALPHI_API_KEYS"):
             values["api_keys"] = keys
+        if key := environ.get("LOCALPHI_UPSTREAM_KEY"):
+            values["upstream_key"] = key.strip()
         if token := environ.get("HF_TOKEN") or environ.get("HUGGING_FACE_HUB_TOKEN"):
             values["hub_token"] = token
         values.update({name: value for name, value in overrides.items() if value is not None})

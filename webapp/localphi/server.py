@@ -16,6 +16,7 @@ from waitress.channel import HTTPChannel
 from localphi import create_app
 from localphi.config import Settings, forget_secrets
 from localphi.engine.client import Engines
+from localphi.engine.upstream import parse_address
 from localphi.errors import ServerStartFailed
 from localphi.logs import keep_private
 from localphi.routes import MAX_BODY_BYTES
@@ -133,9 +134,25 @@ def page_url(host: str, port: int) -> str:
 def who_may_ask(settings: Settings) -> str:
     """A sentence or two on who can use the server, for whoever starts it."""
     names = ", ".join(key_names(settings))
+    return f"{_who_is_asked(settings)}{_who(settings, names)}"
+
+
+def _who_is_asked(settings: Settings) -> str:
+    """Where what is written goes."""
+    if settings.engine != "remote":
+        return ""
+    addresses = [parse_address(text) for text in settings.upstreams]
+    open_ones = [each for each in addresses if each.scheme == "http" and not is_loopback(each.host)]
+    warning = " Not all of these connections are encrypted." if open_ones else ""
+    return f"What is asked goes to {', '.join(map(str, addresses))} and nowhere else.{warning} "
+
+
+def _who(settings: Settings, names: str) -> str:
     if settings.host in EVERY_ADDRESS or not is_loopback(settings.host):
         return (
             f"Other machines can use it with an access key ({names}). The connection is not encrypted: "
             "beyond a network that you trust, put a proxy with TLS in front."
         )
-    return f"It wants an access key ({names})." if names else "Nothing leaves this machine."
+    if names:
+        return f"It wants an access key ({names})."
+    return "Only this machine can ask." if settings.engine == "remote" else "Nothing leaves this machine."

@@ -9,9 +9,10 @@ A backend lives in the worker and is called by its one owner thread only:
     active                how many requests it works on; the others it has are waiting
     reply(question)       what is asked about texts and token ids, at once
 
-An answer whose worker died goes on in another, and one that was begun elsewhere goes on here:
-submit(id, request, resume) gets the token ids that it has already. Their events are told again, log probabilities left out; then it goes on as if it had never stopped,
-with all counts those of the whole answer. A backend may also begin anew, where that gives the same ids.
+An answer whose worker died goes on in another, and one that was begun elsewhere goes on here: submit(id,
+request, resume) gets the token ids that it has already. Their events are told again, log probabilities left
+out; then it goes on as if it had never stopped, with all counts those of the whole answer. A backend may also
+begin anew, where that gives the same ids.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Protocol
 
 from localphi.chat import ChatRequest, Item
-from localphi.config import BackendName, ProviderName
+from localphi.config import BackendName, EngineName, ProviderName
 from localphi.errors import EngineFailed, LocalphiError
 from localphi.models.manifest import OPENVINO_DEVICE, Manifest, Variant
 
@@ -102,6 +103,7 @@ class WorkerSpec:
     """What a worker process needs to load its model. `folder` is a model folder with a manifest.
 
     home: where its adapters are, None for no adapters. roomy: there is memory for its weights twice.
+    where: what computes it; only for people where that is not a worker process.
     """
 
     model: str
@@ -114,6 +116,7 @@ class WorkerSpec:
     provider: ProviderName | None = None
     home: Path | None = None
     roomy: bool = False
+    where: EngineName = "local"
 
 
 def variant_for(backend: BackendName, manifest: Manifest, folder: Path) -> Variant:

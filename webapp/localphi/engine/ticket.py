@@ -49,7 +49,7 @@ class Ticket:
 
     @property
     def resume(self) -> tuple[int, ...]:
-        """Tokens after which a worker goes on: those told so far, at least those that the answer begins with."""
+        """Tokens after which a worker goes on: those told so far, at least those of the request."""
         told, begun = self.told.ids, self.request.begun_ids
         return tuple(told) if len(told) > len(begun) else begun
 

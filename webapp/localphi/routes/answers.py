@@ -13,7 +13,7 @@ from dataclasses import replace
 from flask import request
 
 from localphi.chat import ChatRequest, Finished, Item, Usage
-from localphi.engine.client import Answer, EngineClient, Gone
+from localphi.engine.client import Answer, Engine, Gone
 from localphi.errors import RequestAbandoned
 from localphi.routes.schema import MAX_SEED
 
@@ -81,7 +81,7 @@ class Answers:
         return index, item
 
 
-def submit(engine: EngineClient, asked: ChatRequest, n: int, gone: Gone, client: str = "") -> Answers:
+def submit(engine: Engine, asked: ChatRequest, n: int, gone: Gone, client: str = "") -> Answers:
     """`n` answers to one request, their seeds counting up from its seed.
 
     All are admitted or none: what one of them raises, such as EngineBusy, frees the places of those before.

@@ -119,7 +119,8 @@ class _Meter:
         self._entered = False
         self._started_s = started_s
         self._counted = 0
-        metrics.prompt_tokens.labels(model_id).inc(answer.prompt_tokens)
+        self._begun = False
+        metrics.prompt_tokens.labels(model_id).inc(answer.prompt_tokens)  # 0 where the end will tell
         metrics.generated_tokens.labels(model_id)  # 0 is a number, too
 
     def __call__(self, item: Item | LocalphiError | None) -> None:
@@ -128,11 +129,16 @@ class _Meter:
             self._entered = True
             metrics.queue_s.labels(model_id).observe(self._answer.queued_s)
         match item:
-            case Chunk(token_ids=token_ids):
+            case Chunk(text=text, token_ids=token_ids):
+                self._begin(bool(text or token_ids))
                 self._count_tokens(len(token_ids))
             case Finished(reason, usage):
-                # The token that ended it is in no chunk.
-                self._count_tokens(usage.completion_tokens - self._counted)
+                self._begin(usage.completion_tokens > 0)
+                # The token that ended it is in no chunk, and not every upstream server tells ids.
+                self._count_tokens(max(0, usage.completion_tokens - self._counted))
+                metrics.prompt_tokens.labels(model_id).inc(
+                    max(0, usage.prompt_tokens - self._answer.prompt_tokens)
+                )
                 self._end(reason)
                 metrics.answer_s.labels(model_id).observe(time.perf_counter() - self._started_s)
                 if usage.tokens_per_second is not None:
@@ -142,10 +148,13 @@ class _Meter:
             case None:
                 self._end("abandoned")
 
-    def _count_tokens(self, number: int) -> None:
-        if number and not self._counted:
+    def _begin(self, begins: bool) -> None:
+        if begins and not self._begun:
+            self._begun = True
             seconds = time.perf_counter() - self._started_s
             self._metrics.first_token_s.labels(self._model_id).observe(seconds)
+
+    def _count_tokens(self, number: int) -> None:
         self._counted += number
         self._metrics.generated_tokens.labels(self._model_id).inc(number)
 
