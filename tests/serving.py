@@ -18,6 +18,7 @@ from werkzeug.test import TestResponse
 from localphi import create_app
 from localphi.config import Settings
 from localphi.engine.client import Engine, Engines
+from localphi.engine.elsewhere import Elsewhere
 from localphi.models.store import BUNDLED_DIR
 from localphi.server import bind
 
@@ -42,9 +43,9 @@ class LiveServer:
 
 
 @contextmanager
-def serving(settings: Settings) -> Iterator[LiveServer]:
-    """Serve on a free loopback port until the block ends."""
-    app = create_app(settings)
+def serving(settings: Settings, elsewhere: Elsewhere | None = None) -> Iterator[LiveServer]:
+    """Serve on a free loopback port until the block ends. elsewhere: who answers, if not this process."""
+    app = create_app(settings, elsewhere)
     engines: Engines = app.extensions["localphi"]
     server = bind(app, replace(settings, port=0))
     closing = threading.Event()

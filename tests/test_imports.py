@@ -25,9 +25,10 @@ MAY_IMPORT = {
     "security": VALUES | {"keys"},
     "routes": VALUES | {"models", "engine", "security", "logs"},
     "__init__": {"config", "engine", "routes"},
-    "server": VALUES | {"__init__", "engine", "routes", "security", "logs"},
+    "server": VALUES | {"__init__", "engine", "routes", "security", "logs", "deploy"},
     "toolchain": VALUES | {"models", "engine"},  # the evaluation asks through the engine
-    "cli": VALUES | {"models", "engine", "server", "doctor", "toolchain", "keys", "__init__"},
+    "deploy": VALUES | {"models", "engine", "__init__"},
+    "cli": VALUES | {"models", "engine", "server", "doctor", "toolchain", "keys", "deploy", "__init__"},
 }
 ONLY_IN = {
     "flask": {"routes", "__init__"},
@@ -44,6 +45,8 @@ ONLY_IN = {
     "openvino": {"engine", "toolchain"},
     "openvino_genai": {"engine"},
     "multiprocessing": {"engine"},
+    "ray": {"deploy"},
+    "starlette": {"deploy"},
     "socket": {"engine", "server"},
     "requests": set(),
     "huggingface_hub": {"models"},

@@ -9,6 +9,7 @@ LOCALPHI_UPSTREAM_KEY  access key for the servers that compute in this one's pla
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -47,6 +48,30 @@ def disable_telemetry() -> None:
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     if "openvino_telemetry" not in sys.modules:
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # an import of it fails
+
+
+def quiet_ray() -> None:
+    """Keep Ray from reporting home, and from filling the terminal. Call before it is imported.
+
+    Symptom otherwise: `ray.init` starts to send usage statistics (Ray 2.60) after one line about it.
+    """
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else a warning at each start
+    os.environ.setdefault("RAY_AUTH_MODE", "token")  # whoever has no token of this user may ask Ray nothing
+
+
+def ray_on_loopback(token_file: Path) -> None:
+    """Keep a Ray that is started here to this machine and this process. Call before it is imported.
+
+    token_file: will hold what Ray's connections must know; else it is in the user's home, for all to read.
+    Otherwise it takes an address that others can reach, also when it is given 127.0.0.1 (Ray 2.60). The name
+    of the switch is of the days when only Linux had clusters.
+    """
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    quiet_ray()
+    token_file.touch(mode=0o600)
+    token_file.write_text(secrets.token_hex(32), encoding="ascii")
+    os.environ["RAY_AUTH_TOKEN_PATH"] = str(token_file)
 
 
 def forget_secrets() -> None:

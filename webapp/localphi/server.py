@@ -6,7 +6,10 @@ import errno
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -14,13 +17,14 @@ import waitress
 from waitress.channel import HTTPChannel
 
 from localphi import create_app
-from localphi.config import Settings, forget_secrets
+from localphi.config import Settings, forget_secrets, ray_on_loopback
 from localphi.engine.client import Engines
+from localphi.engine.elsewhere import Elsewhere
 from localphi.engine.upstream import parse_address
 from localphi.errors import ServerStartFailed
 from localphi.logs import keep_private
 from localphi.routes import MAX_BODY_BYTES
-from localphi.security import EVERY_ADDRESS, LOOPBACK_NAMES, MAX_URL_CHARS, is_loopback, key_names
+from localphi.security import EVERY_ADDRESS, LOOPBACK_NAMES, MAX_URL_CHARS, Access, is_loopback, key_names
 
 _LARGER_BYTES = 64 * 1024  # so that a large body is refused by Flask, with our error object
 _SPARE_THREADS = 8  # page, files and health stay quick while every answer is streaming
@@ -31,12 +35,15 @@ _CONNECTIONS = 1000
 _CONNECTIONS_WITHOUT_POLL = 400  # select() takes 512 sockets on Windows; a process has other ones, too
 
 
-def serve(settings: Settings, on_ready: Callable[[str], object]) -> None:
+def serve(settings: Settings, on_ready: Callable[[str], object], replicas: int = 2) -> None:
     """Serve until Ctrl-C, then end the workers. `on_ready` gets the page's address once the port is bound.
+
+    replicas: how many compute answers with the engine "ray", at the most.
 
     Raises ServerStartFailed, KeysUnusable, or what is wrong with the default model.
     """
-    app = create_app(settings)  # refuses to be open to others
+    Access.of(settings, lambda _: False)  # refuses to be open to others, before anything is started
+    app = create_app(settings, _elsewhere(settings, replicas))
     forget_secrets()
     engines: Engines = app.extensions["localphi"]
     server = bind(app, settings)
@@ -48,6 +55,25 @@ def serve(settings: Settings, on_ready: Callable[[str], object]) -> None:
     finally:
         server.close()
         engines.close()
+
+
+def _elsewhere(settings: Settings, replicas: int) -> Elsewhere | None:
+    """Replicas in a Ray of this machine's own, where the settings want them."""
+    if settings.engine != "ray":
+        return None
+    folder = tempfile.TemporaryDirectory(prefix="localphi-ray-")
+    ray_on_loopback(Path(folder.name) / "token")
+    from localphi.deploy.ray_serve import start
+    from localphi.deploy.scale import Scale
+
+    cores = max(1, settings.threads // replicas)
+    far = start(replace(settings, threads=cores), Scale(max_replicas=replicas, num_cpus=cores))
+
+    def close() -> None:
+        far.close()
+        folder.cleanup()
+
+    return replace(far, close=close)
 
 
 def _stop_on_signals(engines: Engines) -> None:

@@ -94,8 +94,15 @@ from localphi.config import ENGINES, MAX_THREADS
     metavar="FILE",
     help="The access key that the upstream servers want. [env: LOCALPHI_UPSTREAM_KEY]",
 )
+@click.option(
+    "--replicas",
+    type=click.IntRange(1, 64),
+    default=2,
+    show_default=True,
+    help="With --engine ray: replicas at the most; each gets its share of the threads.",
+)
 @click.option("--open", "open_page", is_flag=True, help="Open the page in the browser.")
-def serve(open_page: bool, **options: object) -> None:
+def serve(open_page: bool, replicas: int, **options: object) -> None:
     """Serve the page and the OpenAI-compatible API on this machine, or to others with access keys.
 
     Keys are made with `localphi keys new`, or come from a file, or from LOCALPHI_API_KEYS.
@@ -115,5 +122,5 @@ def serve(open_page: bool, **options: object) -> None:
         if open_page:
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
-    run(settings, ready)
+    run(settings, ready, replicas)
     click.echo("Stopped.")

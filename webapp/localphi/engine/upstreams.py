@@ -6,13 +6,13 @@ among equals a conversation goes back to the one it was with, which has its begi
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from localphi.chat import ChatRequest, RawPrompt
+from localphi.chat import ChatRequest
+from localphi.engine.affinity import key_of, preference
 from localphi.engine.base import Question, Reply
 from localphi.engine.far import Call, Lost
 from localphi.engine.upstream import Upstream, UpstreamModel, parse_address
@@ -59,13 +59,9 @@ class Upstreams:
 
     def chosen(self, model: str, request: ChatRequest, lost_at: Sequence[str]) -> list[Upstream]:
         """Whom to ask, best first."""
-        start = _beginning(request)
-
-        def rank(upstream: Upstream) -> tuple[int, int, bytes]:
-            affinity = hashlib.sha256(start + upstream.name.encode()).digest()
-            return lost_at.count(upstream.name), upstream.busy.number, affinity
-
-        return sorted(self.serving(model), key=rank)
+        key = key_of(request)
+        serving = sorted(self.serving(model), key=lambda each: preference(key, each.name), reverse=True)
+        return sorted(serving, key=lambda each: (lost_at.count(each.name), each.busy.number))
 
     def check_soon(self) -> None:
         self._look_now.set()
@@ -93,18 +89,6 @@ def _full_id(model: str, models: dict[str, Any]) -> str | None:
     if model in models:
         return model
     return model if any(name.startswith(f"{model}:") for name in models) else None
-
-
-def _beginning(request: ChatRequest) -> bytes:
-    """What a conversation has in all of its turns: the system's text and the first question."""
-    if isinstance(request.messages, RawPrompt):
-        return str(request.messages.content)[:256].encode("utf-8", "replace")
-    start: list[str] = []
-    for message in request.messages:
-        start.append(message.content)
-        if message.role == "user":
-            break
-    return hashlib.sha256("\0".join(start).encode("utf-8", "replace")).digest()
 
 
 class UpstreamPool:
