@@ -10,6 +10,7 @@ import gc
 import json
 import os
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -34,7 +35,9 @@ ray_on_loopback(Path(_FOLDER.name) / "token")
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'localphi[ray]'")
 
 with warnings.catch_warnings(action="ignore"):  # Ray's own, of pydantic
-    from localphi.deploy import ray_serve
+    from ray.serve.schema import ServeDeploySchema
+
+    from localphi.deploy import config, ray_serve
     from localphi.deploy.scale import Scale
 
 pytestmark = [
@@ -53,14 +56,17 @@ class Cluster:
     engine: Any
     handle: Any
     settings: Settings
+    proxy_port: int
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     settings = Settings(home=tmp_path_factory.mktemp("home"), engine="ray", threads=1, max_requests=64)
-    with serving(settings, ray_serve.start(settings, TWO)) as server:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with serving(settings, ray_serve.start(settings, TWO, port)) as server:
         engine: Any = server.engines.get("localphi-demo")
-        yield Cluster(server.url, engine, engine._pool._handle, settings)
+        yield Cluster(server.url, engine, engine._pool._handle, settings, port)
     for each in gc.get_objects():  # Ray does not wait for the processes that it has ended
         if isinstance(each, subprocess.Popen):
             each.poll()
@@ -154,6 +160,28 @@ def test_who_leaves_ends_the_answer_in_its_replica(cluster: Cluster) -> None:
     assert sum(counts["held"] for counts in _counts(cluster).values()) == 0
 
 
+def test_the_configuration_runs_behind_rays_own_proxy(cluster: Cluster, tmp_path: Path) -> None:
+    """What `localphi deploy config` prints, but on a free port: the API and a stream through Ray's proxy."""
+    from ray import serve
+
+    document = config.document(cluster.settings.model, Scale(1, 1, num_cpus=0.1))
+    (application,) = document["applications"]
+    args = application["args"] | {"home": str(tmp_path), "threads": 1}
+    serve.run(ray_serve.application(args), name="whole", route_prefix="/")
+    try:
+        url = f"http://127.0.0.1:{cluster.proxy_port}"
+        body = {"messages": CASE["messages"], "temperature": 0, "max_tokens": PARITY["max_tokens"]}
+        status, text, last = _ask(url, body)
+        assert (status, text) == (200, CASE["text"])
+        assert "usage" in last
+        assert httpx.get(f"{url}/v1/models", trust_env=False).json()["data"][0]["id"] == "localphi-demo"
+        foreign = httpx.get(f"{url}/v1/models", headers={"Host": "evil.example"}, trust_env=False)
+        assert foreign.status_code == 403
+        ServeDeploySchema.model_validate(document)
+    finally:
+        serve.delete("whole")
+
+
 def test_a_killed_replica_loses_no_answer(cluster: Cluster) -> None:
     """kill -9 under 16 streams: all are completed, and greedy ones with the tokens of an undisturbed run."""
     questions = [f"What is WebGPU? Number {number}." for number in range(16)]
@@ -204,21 +232,19 @@ def test_nobody_without_rays_token_is_answered(cluster: Cluster) -> None:
     """Replicas listen on every address, and Ray leaves no choice: its token is what keeps others out."""
     import grpc
 
-    ports = {
+    ports = [
         connection.laddr.port
         for process in _replicas()
         for connection in process.net_connections("tcp")
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.ip != "127.0.0.1"
-    }
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.ip in ("::", "0.0.0.0")
+    ]
     assert ports
-    refused = 0
     for port in ports:
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
             call = channel.unary_unary("/ray.serve.ASGIService/HandleRequest")
             with pytest.raises(grpc.RpcError) as error:
                 call(b"", timeout=5)
-            refused += error.value.code() == grpc.StatusCode.UNAUTHENTICATED
-    assert refused == len(ports)
+            assert error.value.code() == grpc.StatusCode.UNAUTHENTICATED
 
 
 def test_too_many_are_told_when_to_come_back(cluster: Cluster) -> None:

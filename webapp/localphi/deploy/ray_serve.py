@@ -180,10 +180,11 @@ class OneModel(ModelStore):
         return [self._only]
 
 
-def start(settings: Settings, scale: Scale) -> Elsewhere:
+def start(settings: Settings, scale: Scale, proxy_port: int | None = None) -> Elsewhere:
     """A Ray of this machine's own, with replicas of the settings' model. Returns when they can answer.
 
-    It listens on loopback only, without dashboard and usage statistics, and ends with the Elsewhere.
+    proxy_port: where Ray's HTTP proxy listens, None for no proxy. Everything is on loopback, without dashboard
+    and usage statistics, and ends with the Elsewhere.
     """
     values = plain(settings)
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
@@ -199,7 +200,9 @@ def start(settings: Settings, scale: Scale) -> Elsewhere:
             object_store_memory=128 * 1024**2,
         )
     try:
-        serve.start(proxy_location="Disabled", logging_config={"log_level": "ERROR"})
+        http = {"host": "127.0.0.1", "port": proxy_port} if proxy_port else None
+        where = "HeadOnly" if http else "Disabled"
+        serve.start(proxy_location=where, http_options=http, logging_config={"log_level": "ERROR"})
         handle = deploy(values, scale)
     except BaseException:
         stop()
@@ -219,8 +222,7 @@ def stop() -> None:
     """End the replicas, and Ray."""
     with suppress(Exception):  # whatever is gone already
         serve.shutdown()
-    end: Any = ray.shutdown
-    end()
+    ray.shutdown()
 
 
 def plain(settings: Settings) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from localphi.engine.affinity import key_of, preference
 _SLACK = 2  # so many more requests than the least busy one may a replica have and still be preferred
 
 
-class PrefixRouter(RequestRouter):
+class PrefixRouter(RequestRouter):  # type: ignore[misc]
     """Ray makes one wherever requests come from."""
 
     async def choose_replicas(
