@@ -183,8 +183,8 @@ class OneModel(ModelStore):
 def start(settings: Settings, scale: Scale, proxy_port: int | None = None) -> Elsewhere:
     """A Ray of this machine's own, with replicas of the settings' model. Returns when they can answer.
 
-    proxy_port: where Ray's HTTP proxy listens, None for no proxy. Everything is on loopback, without dashboard
-    and usage statistics, and ends with the Elsewhere.
+    proxy_port: where Ray's HTTP proxy listens, None for no proxy. Everything is on loopback, without
+    dashboard and usage statistics, and ends with the Elsewhere.
     """
     values = plain(settings)
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
