@@ -22,6 +22,7 @@ from localphi.cli.keys import keys
 from localphi.cli.models import models
 from localphi.cli.quantize import quantize_model
 from localphi.cli.serve import serve
+from localphi.cli.top import top
 from localphi.errors import LocalphiError
 
 __all__ = ["main"]
@@ -54,7 +55,7 @@ def main() -> None:
 
 
 for _command in (
-    *(serve, keys, ps, load, stop, chat, agent),
+    *(serve, keys, ps, top, load, stop, chat, agent),
     *(models, adapters, build, quantize_model, convert, evaluate, bench, deploy, doctor),
 ):
     main.add_command(_command)

@@ -91,7 +91,7 @@ class Replica:
         begun = False
         try:
             with self.engine.submit(request, gone.is_set) as answer:
-                tell(Admitted(answer.prompt_tokens))
+                tell(Admitted(answer.prompt_tokens, self._name))
                 while not gone.is_set():
                     item = answer.next(_POLL_S)
                     if item is None:

@@ -21,6 +21,7 @@ from typing import Protocol
 from localphi.chat import ChatRequest
 from localphi.config import Settings
 from localphi.engine.base import Encode, Encoded, WorkerSpec
+from localphi.engine.far import FarEngine, PlaceCounts
 from localphi.engine.memory import default_budget_bytes, estimated_bytes, resident_bytes
 from localphi.engine.queueing import Places
 from localphi.engine.scheduler import EngineClient, EngineState
@@ -131,6 +132,11 @@ class Engines:
     def states(self) -> dict[str, EngineState]:
         """What each model that was needed so far is doing, by its id."""
         return {model_id: model.engine.state for model_id, model in self._known().items()}
+
+    def places(self) -> dict[str, dict[str, PlaceCounts]]:
+        """Of models that are computed elsewhere: who has done what."""
+        engines = {model_id: model.engine for model_id, model in self._known().items()}
+        return {name: engine.places() for name, engine in engines.items() if isinstance(engine, FarEngine)}
 
     def reports(self) -> list[EngineReport]:
         """The models that are loaded, or failed; the most recently used first."""

@@ -12,10 +12,10 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from localphi.chat import ChatRequest, Item, Progress
+from localphi.chat import ChatRequest, Chunk, Finished, Item, Progress
 from localphi.engine.base import (
     Admitted,
     Decode,
@@ -58,6 +58,67 @@ class _AllBusy(Exception):
     def __init__(self, retry_after_s: int) -> None:
         super().__init__(retry_after_s)
         self.retry_after_s = retry_after_s
+
+
+@dataclass
+class PlaceCounts:
+    """What one of those who compute has done. first_token_s: summed over `begun` answers."""
+
+    active: int = 0
+    begun: int = 0
+    answers: int = 0
+    lost: int = 0
+    generated_tokens: int = 0
+    cached_tokens: int = 0
+    first_token_s: float = 0.0
+
+
+class _Places:
+    """The counts of everybody, by name."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: dict[str, PlaceCounts] = {}
+
+    def add(self, where: str, **more: float) -> None:
+        with self._lock:
+            counts = self._counts.setdefault(where, PlaceCounts())
+            for name, number in more.items():
+                setattr(counts, name, getattr(counts, name) + number)
+
+    def all(self) -> dict[str, PlaceCounts]:
+        with self._lock:
+            return {name: replace(counts) for name, counts in self._counts.items()}
+
+
+class _Watch:
+    """Counts one call, for whoever says in Admitted that it is his."""
+
+    def __init__(self, places: _Places) -> None:
+        self._places = places
+        self._where = ""
+        self._since_s = time.monotonic()
+        self._begun = False
+        self._tokens = 0
+
+    def see(self, event: Event) -> None:
+        match event:
+            case Admitted(where=where) if where and not self._where:
+                self._where = where
+                self._places.add(where, active=1)
+            case Chunk(text=text, token_ids=ids) if self._where and (text or ids):
+                self._tokens += max(1, len(ids))
+                if not self._begun:
+                    self._begun = True
+                    self._places.add(self._where, begun=1, first_token_s=time.monotonic() - self._since_s)
+            case Finished(usage=usage) if self._where:
+                self._places.add(self._where, answers=1, cached_tokens=usage.cached_tokens or 0)
+
+    def end(self, *, lost: bool, again: int) -> None:
+        """again: tokens that were only told again."""
+        if self._where:
+            new = max(0, self._tokens - again)
+            self._places.add(self._where, active=-1, lost=lost, generated_tokens=new)
 
 
 class Call(Protocol):
@@ -147,6 +208,11 @@ class FarEngine:
         self._stopping = threading.Event()
         self._used_s = time.monotonic()
         self._resumed = 0
+        self._counts = _Places()
+
+    def places(self) -> dict[str, PlaceCounts]:
+        """What each of those who compute has done for this model."""
+        return self._counts.all()
 
     @property
     def worker_pid(self) -> int | None:
@@ -278,12 +344,17 @@ class FarEngine:
                 raise UpstreamLost("The answer broke off, and nobody is left who could go on with it.")
             ticket.told = _Untold()
         job.hold(call)
+        watch = _Watch(self._counts)
+        lost = True
         try:
             for event in call:
+                watch.see(event)
                 if job.over.is_set() or ticket.deliver(event):
+                    lost = False
                     return True
         finally:
             call.close()
+            watch.end(lost=lost and not job.over.is_set(), again=len(begun))
         raise Lost("", "the answer has no end")
 
     def _check_again(self, job: _Job, lost: Lost, losses: int) -> None:

@@ -235,7 +235,7 @@ class UpstreamCall:
             response = upstream._send(self._connection, "POST", self._path, self._body)
             if response.status != 200:
                 raise upstream._error(response, response.read(_MAX_BODY_BYTES))
-            yield Admitted(0)
+            yield Admitted(0, upstream.name)
             for data in _events(response):
                 if data == b"[DONE]":
                     break

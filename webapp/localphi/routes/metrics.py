@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from flask import Flask, Response, g, request
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
 from localphi.chat import Chunk, Finished, Item
@@ -46,6 +46,12 @@ class Metrics:
         )
         self.prompt_tokens = Counter(
             "localphi_prompt_tokens", "Tokens of the prompts of answers.", ["model"], registry=registry
+        )
+        self.cached_tokens = Counter(
+            "localphi_cached_prompt_tokens",
+            "Tokens of prompts that need not be computed again.",
+            ["model"],
+            registry=registry,
         )
         self.generated_tokens = Counter(
             "localphi_generated_tokens",
@@ -139,6 +145,7 @@ class _Meter:
                 metrics.prompt_tokens.labels(model_id).inc(
                     max(0, usage.prompt_tokens - self._answer.prompt_tokens)
                 )
+                metrics.cached_tokens.labels(model_id).inc(usage.cached_tokens or 0)
                 self._end(reason)
                 metrics.answer_s.labels(model_id).observe(time.perf_counter() - self._started_s)
                 if usage.tokens_per_second is not None:
@@ -183,11 +190,43 @@ class _Engines(Collector):
         unloads = CounterMetricFamily(
             "localphi_model_unloads", "How often a model was unloaded to free its memory.", labels=["model"]
         )
+        kv_used = GaugeMetricFamily(
+            "localphi_kv_used_ratio", "Part of the KV pool that answers were promised.", labels=["model"]
+        )
         for model_id, state in self._engines.states().items():
+            if state.kv_used is not None:
+                kv_used.add_metric([model_id], state.kv_used)
             active.add_metric([model_id], state.active)
             queue.add_metric([model_id], max(0, state.held - state.active))
             loaded.add_metric([model_id], state.status == "loaded")
             restarts.add_metric([model_id], state.restarts)
             loads.add_metric([model_id], state.loads)
             unloads.add_metric([model_id], state.unloads)
-        yield from (active, queue, loaded, restarts, loads, unloads)
+        yield from (active, queue, loaded, restarts, loads, unloads, kv_used, *self._places())
+
+    def _places(self) -> Iterator[Metric]:
+        """Of upstream servers and replicas, by their names: those that were configured, or that Ray gave."""
+        labels = ["model", "upstream"]
+        active = GaugeMetricFamily(
+            "localphi_upstream_active_answers", "Answers that it works on for this server.", labels=labels
+        )
+        counted = {
+            "answers": "Answers that it has completed.",
+            "lost": "Answers that it has lost in the middle.",
+            "generated_tokens": "Tokens that it has generated.",
+            "cached_tokens": "Tokens of prompts that it need not compute again.",
+        }
+        families = {
+            name: CounterMetricFamily(f"localphi_upstream_{name}", about, labels=labels)
+            for name, about in counted.items()
+        }
+        first = SummaryMetricFamily(
+            "localphi_upstream_first_token_seconds", "From asking it to the first token.", labels=labels
+        )
+        for model_id, places in self._engines.places().items():
+            for where, counts in places.items():
+                active.add_metric([model_id, where], counts.active)
+                first.add_metric([model_id, where], counts.begun, counts.first_token_s)
+                for name, family in families.items():
+                    family.add_metric([model_id, where], getattr(counts, name))
+        yield from (active, *families.values(), first)

@@ -1,0 +1,147 @@
+"""What a second replica brings: answers per second of one server pinned to a core, and of two, each on its own.
+
+python tests/bench/bench_replicas.py [--rounds 3] [--clients 16] [--prompt 100] [--generate 64] [--json F]
+
+Both are localphi behind `--engine remote`, asked in turn, round by round; all prompts differ from their first
+word, so that no cache helps. --json writes what tests/bench/simulate_scale.py reads: the rates of one replica
+at 1, 2, 4 and 8 requests at a time, and the measured point of two.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import random
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import psutil
+
+from localphi.chat import ChatRequest, Message
+from localphi.config import Settings
+from localphi.engine.client import Engine
+from serving import serving
+
+_MODEL = "localphi-demo"
+_WORDS = (
+    *("browser", "model", "token", "server", "page", "device", "answer", "cache"),
+    *("graph", "worker", "thread", "memory", "local", "phi"),
+)
+
+
+@contextmanager
+def server(core: int) -> Iterator[str]:
+    """A localphi of its own, it and its worker on one core."""
+    command = "from localphi.cli import main; main()"
+    arguments = [
+        sys.executable,
+        "-c",
+        command,
+        "serve",
+        "--port",
+        "0",
+        "--threads",
+        "1",
+        "--idle-unload",
+        "0",
+    ]
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        psutil.Process(process.pid).cpu_affinity([core])
+        port = next(match[1] for line in process.stdout if (match := re.search(r"localhost:(\d+)", line)))
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+class Load:
+    """Requests of one kind, all different. prompt: words of each; generate: tokens of each answer."""
+
+    def __init__(self, prompt: int, generate: int) -> None:
+        self._prompt, self._generate = prompt, generate
+        self._numbers = itertools.count(1)
+
+    def _request(self) -> ChatRequest:
+        rng = random.Random(next(self._numbers))
+        words = " ".join(rng.choice(_WORDS) for _ in range(self._prompt))
+        return ChatRequest((Message("user", words),), max_tokens=self._generate, ignore_end=True)
+
+    def rate(self, engine: Engine, clients: int, seconds: float) -> float:
+        """Answers per second of clients that ask again as soon as they are answered, after a second of it."""
+        begin_s = time.monotonic() + 1.0
+        end_s = begin_s + seconds
+
+        def client(_: int) -> int:
+            done = 0
+            while time.monotonic() < end_s:
+                with engine.submit(self._request()) as answer:
+                    for _item in answer:
+                        pass
+                done += begin_s <= time.monotonic() < end_s
+            return done
+
+        with ThreadPoolExecutor(clients) as pool:
+            return sum(pool.map(client, range(clients))) / seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--prompt", type=int, default=100, help="words of a prompt")
+    parser.add_argument("--generate", type=int, default=64)
+    parser.add_argument("--json", type=Path, dest="target")
+    args = parser.parse_args()
+    load = Load(args.prompt, args.generate)
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    curve: dict[int, list[float]] = {1: [], 2: [], 4: [], 8: []}
+    rounds: list[tuple[float, float]] = []
+    with ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        urls = [stack.enter_context(server(core)) for core in cores]
+        engines: list[Any] = []
+        for upstreams in ((urls[0],), (urls[1],), tuple(urls)):
+            settings = Settings(home=home, engine="remote", upstreams=upstreams, max_requests=64)
+            engines.append(stack.enter_context(serving(settings)).engines.get(_MODEL))
+        for engine in engines[:2]:
+            load.rate(engine, 2, 1.0)
+        for number in range(args.rounds):
+            for clients, rates in curve.items():
+                rates.append(load.rate(engines[number % 2], clients, args.seconds))
+            one = load.rate(engines[number % 2], args.clients, args.seconds)
+            two = load.rate(engines[2], args.clients, args.seconds)
+            rounds.append((one, two))
+            print(f"round {number + 1}: one {one:.2f}/s, two {two:.2f}/s, {two / one:.2f} x", flush=True)
+    one, two = (statistics.median(column) for column in zip(*rounds, strict=True))
+    told = {
+        "prompt_words": args.prompt,
+        "generate": args.generate,
+        "rates": {clients: statistics.median(rates) for clients, rates in curve.items()},
+        "clients": args.clients,
+        "one": one,
+        "two": two,
+        "ratio": statistics.median(two / one for one, two in rounds),
+    }
+    print(json.dumps(told, indent=1))
+    if args.target:
+        args.target.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
