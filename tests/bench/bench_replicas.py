@@ -1,4 +1,4 @@
-"""What a second replica brings: answers per second of one server pinned to a core, and of two, each on its own.
+"""What a second replica brings: answers per second of one server pinned to a core, and of two on two.
 
 python tests/bench/bench_replicas.py [--rounds 3] [--clients 16] [--prompt 100] [--generate 64] [--json F]
 

@@ -132,6 +132,7 @@ class Settings:
     allow_origins: origins of other pages that may use it.
     engine: who computes answers: this machine, other servers of OpenAI's API, or replicas in Ray.
     upstreams: addresses of those servers. upstream_key, upstream_key_file: the access key that they want.
+    replicas: in Ray, at the most.
     hub_token: for models that the hub gives to some people only.
     """
 
@@ -154,6 +155,7 @@ class Settings:
     allow_origins: tuple[str, ...] = ()
     engine: EngineName = "local"
     upstreams: tuple[str, ...] = ()
+    replicas: int = 2
     upstream_key: str = field(default="", repr=False)
     upstream_key_file: Path | None = None
     hub_token: str | None = field(default=None, repr=False)

@@ -35,15 +35,13 @@ _CONNECTIONS = 1000
 _CONNECTIONS_WITHOUT_POLL = 400  # select() takes 512 sockets on Windows; a process has other ones, too
 
 
-def serve(settings: Settings, on_ready: Callable[[str], object], replicas: int = 2) -> None:
+def serve(settings: Settings, on_ready: Callable[[str], object]) -> None:
     """Serve until Ctrl-C, then end the workers. `on_ready` gets the page's address once the port is bound.
-
-    replicas: how many compute answers with the engine "ray", at the most.
 
     Raises ServerStartFailed, KeysUnusable, or what is wrong with the default model.
     """
     Access.of(settings, lambda _: False)  # refuses to be open to others, before anything is started
-    app = create_app(settings, _elsewhere(settings, replicas))
+    app = create_app(settings, _elsewhere(settings))
     forget_secrets()
     engines: Engines = app.extensions["localphi"]
     server = bind(app, settings)
@@ -57,7 +55,7 @@ def serve(settings: Settings, on_ready: Callable[[str], object], replicas: int =
         engines.close()
 
 
-def _elsewhere(settings: Settings, replicas: int) -> Elsewhere | None:
+def _elsewhere(settings: Settings) -> Elsewhere | None:
     """Replicas in a Ray of this machine's own, where the settings want them."""
     if settings.engine != "ray":
         return None
@@ -66,8 +64,8 @@ def _elsewhere(settings: Settings, replicas: int) -> Elsewhere | None:
     from localphi.deploy.ray_serve import start
     from localphi.deploy.scale import Scale
 
-    cores = max(1, settings.threads // replicas)
-    far = start(replace(settings, threads=cores), Scale(max_replicas=replicas, num_cpus=cores))
+    cores = max(1, settings.threads // settings.replicas)
+    far = start(replace(settings, threads=cores), Scale(max_replicas=settings.replicas, num_cpus=cores))
 
     def close() -> None:
         far.close()

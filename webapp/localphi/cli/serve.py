@@ -97,12 +97,10 @@ from localphi.config import ENGINES, MAX_THREADS
 @click.option(
     "--replicas",
     type=click.IntRange(1, 64),
-    default=2,
-    show_default=True,
-    help="With --engine ray: replicas at the most; each gets its share of the threads.",
+    help="With --engine ray: replicas at the most; each gets its share of the threads. [default: 2]",
 )
 @click.option("--open", "open_page", is_flag=True, help="Open the page in the browser.")
-def serve(open_page: bool, replicas: int, **options: object) -> None:
+def serve(open_page: bool, **options: object) -> None:
     """Serve the page and the OpenAI-compatible API on this machine, or to others with access keys.
 
     Keys are made with `localphi keys new`, or come from a file, or from LOCALPHI_API_KEYS.
@@ -122,5 +120,5 @@ def serve(open_page: bool, replicas: int, **options: object) -> None:
         if open_page:
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
-    run(settings, ready, replicas)
+    run(settings, ready)
     click.echo("Stopped.")
