@@ -46,6 +46,7 @@ ONLY_IN = {
     "openvino_genai": {"engine"},
     "multiprocessing": {"engine"},
     "ray": {"deploy"},
+    "opentelemetry": {"routes"},
     "starlette": {"deploy"},
     "socket": {"engine", "server"},
     "requests": set(),

@@ -5,6 +5,9 @@ python tests/bench/bench_replicas.py [--rounds 3] [--clients 16] [--prompt 100] 
 Both are localphi behind `--engine remote`, asked in turn, round by round; all prompts differ from their first
 word, so that no cache helps. --json writes what tests/bench/simulate_scale.py reads: the rates of one replica
 at 1, 2, 4 and 8 requests at a time, and the measured point of two.
+
+On a machine that has other work, a replica gets only a part of its core. So rates are told in two ways: by
+the clock, and by the seconds of CPU that the replicas got, which is what they would do with a core each.
 """
 
 from __future__ import annotations
@@ -20,9 +23,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +46,20 @@ _WORDS = (
 )
 
 
+@dataclass(frozen=True)
+class Server:
+    url: str
+    process: psutil.Process
+
+    def cpu_s(self) -> float:
+        """Of it and its worker, so far."""
+        processes = [self.process, *self.process.children(recursive=True)]
+        times = [process.cpu_times() for process in processes]
+        return sum(time.user + time.system for time in times)
+
+
 @contextmanager
-def server(core: int) -> Iterator[str]:
+def server(core: int) -> Iterator[Server]:
     """A localphi of its own, it and its worker on one core."""
     command = "from localphi.cli import main; main()"
     arguments = [
@@ -63,7 +79,7 @@ def server(core: int) -> Iterator[str]:
         assert process.stdout is not None
         psutil.Process(process.pid).cpu_affinity([core])
         port = next(match[1] for line in process.stdout if (match := re.search(r"localhost:(\d+)", line)))
-        yield f"http://127.0.0.1:{port}"
+        yield Server(f"http://127.0.0.1:{port}", psutil.Process(process.pid))
     finally:
         process.terminate()
         process.wait()
@@ -81,8 +97,13 @@ class Load:
         words = " ".join(rng.choice(_WORDS) for _ in range(self._prompt))
         return ChatRequest((Message("user", words),), max_tokens=self._generate, ignore_end=True)
 
-    def rate(self, engine: Engine, clients: int, seconds: float) -> float:
-        """Answers per second of clients that ask again as soon as they are answered, after a second of it."""
+    def rate(
+        self, engine: Engine, servers: Sequence[Server], clients: int, seconds: float
+    ) -> tuple[float, float]:
+        """Answers per second of clients that ask again as soon as they are answered, after a second of it.
+
+        With the part of their cores that the servers had.
+        """
         begin_s = time.monotonic() + 1.0
         end_s = begin_s + seconds
 
@@ -95,8 +116,19 @@ class Load:
                 done += begin_s <= time.monotonic() < end_s
             return done
 
-        with ThreadPoolExecutor(clients) as pool:
-            return sum(pool.map(client, range(clients))) / seconds
+        with ThreadPoolExecutor(clients + 1) as pool:
+            share = pool.submit(_share, servers, begin_s, end_s)
+            answers = sum(pool.map(client, range(clients)))
+        return answers / seconds, share.result()
+
+
+def _share(servers: Sequence[Server], begin_s: float, end_s: float) -> float:
+    """The part of their cores that the servers had, in the mean."""
+    time.sleep(max(0.0, begin_s - time.monotonic()))
+    before = sum(each.cpu_s() for each in servers)
+    began_s = time.monotonic()
+    time.sleep(max(0.0, end_s - began_s))
+    return (sum(each.cpu_s() for each in servers) - before) / (time.monotonic() - began_s) / len(servers)
 
 
 def main() -> None:
@@ -111,32 +143,41 @@ def main() -> None:
     load = Load(args.prompt, args.generate)
     cores = sorted(os.sched_getaffinity(0))[:2]
     curve: dict[int, list[float]] = {1: [], 2: [], 4: [], 8: []}
-    rounds: list[tuple[float, float]] = []
+    rounds: list[tuple[float, float, float, float]] = []
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        urls = [stack.enter_context(server(core)) for core in cores]
+        servers = [stack.enter_context(server(core)) for core in cores]
         engines: list[Any] = []
-        for upstreams in ((urls[0],), (urls[1],), tuple(urls)):
-            settings = Settings(home=home, engine="remote", upstreams=upstreams, max_requests=64)
+        for behind in (servers[:1], servers[1:], servers):
+            urls = tuple(each.url for each in behind)
+            settings = Settings(home=home, engine="remote", upstreams=urls, max_requests=64)
             engines.append(stack.enter_context(serving(settings)).engines.get(_MODEL))
-        for engine in engines[:2]:
-            load.rate(engine, 2, 1.0)
+        for number in range(2):
+            load.rate(engines[number], servers[number : number + 1], 2, 1.0)
         for number in range(args.rounds):
+            at = number % 2
+            alone = engines[at], servers[at : at + 1]
+            one, had = load.rate(*alone, args.clients, args.seconds)
             for clients, rates in curve.items():
-                rates.append(load.rate(engines[number % 2], clients, args.seconds))
-            one = load.rate(engines[number % 2], args.clients, args.seconds)
-            two = load.rate(engines[2], args.clients, args.seconds)
-            rounds.append((one, two))
-            print(f"round {number + 1}: one {one:.2f}/s, two {two:.2f}/s, {two / one:.2f} x", flush=True)
-    one, two = (statistics.median(column) for column in zip(*rounds, strict=True))
+                rates.append(load.rate(*alone, clients, args.seconds)[0] / had)
+            two, had_both = load.rate(engines[2], servers, args.clients, args.seconds)
+            rounds.append((one, two, one / had, two / had_both))
+            by_cpu = two / had_both / one * had
+            print(
+                f"round {number + 1}: one {one:.2f}/s with {had:.0%} of its core, two {two:.2f}/s with "
+                f"{had_both:.0%} each; by the clock {two / one:.2f} x, by CPU {by_cpu:.2f} x",
+                flush=True,
+            )
+    one, two, one_cpu, two_cpu = (statistics.median(column) for column in zip(*rounds, strict=True))
     told = {
         "prompt_words": args.prompt,
         "generate": args.generate,
-        "rates": {clients: statistics.median(rates) for clients, rates in curve.items()},
+        "rates": {clients: round(statistics.median(rates), 3) for clients, rates in curve.items()},
         "clients": args.clients,
-        "one": one,
-        "two": two,
-        "ratio": statistics.median(two / one for one, two in rounds),
+        "by_clock": {"one": round(one, 3), "two": round(two, 3)},
+        "one": round(one_cpu, 3),
+        "two": round(two_cpu, 3),
+        "ratio": round(statistics.median(two / one for _, _, one, two in rounds), 3),
     }
     print(json.dumps(told, indent=1))
     if args.target:

@@ -133,6 +133,7 @@ class Settings:
     engine: who computes answers: this machine, other servers of OpenAI's API, or replicas in Ray.
     upstreams: addresses of those servers. upstream_key, upstream_key_file: the access key that they want.
     replicas: in Ray, at the most.
+    trace_to: address of a collector that gets OpenTelemetry's spans.
     hub_token: for models that the hub gives to some people only.
     """
 
@@ -156,6 +157,7 @@ class Settings:
     engine: EngineName = "local"
     upstreams: tuple[str, ...] = ()
     replicas: int = 2
+    trace_to: str | None = None
     upstream_key: str = field(default="", repr=False)
     upstream_key_file: Path | None = None
     hub_token: str | None = field(default=None, repr=False)

@@ -163,12 +163,15 @@ def who_may_ask(settings: Settings) -> str:
 
 def _who_is_asked(settings: Settings) -> str:
     """Where what is written goes."""
+    traced = (
+        f"Times of answers, without their texts, go to {settings.trace_to}. " if settings.trace_to else ""
+    )
     if settings.engine != "remote":
-        return ""
+        return traced
     addresses = [parse_address(text) for text in settings.upstreams]
     open_ones = [each for each in addresses if each.scheme == "http" and not is_loopback(each.host)]
     warning = " Not all of these connections are encrypted." if open_ones else ""
-    return f"What is asked goes to {', '.join(map(str, addresses))} and nowhere else.{warning} "
+    return f"What is asked goes to {', '.join(map(str, addresses))} and nowhere else.{warning} {traced}"
 
 
 def _who(settings: Settings, names: str) -> str:

@@ -95,6 +95,11 @@ from localphi.config import ENGINES, MAX_THREADS
     help="The access key that the upstream servers want. [env: LOCALPHI_UPSTREAM_KEY]",
 )
 @click.option(
+    "--trace-to",
+    metavar="URL",
+    help="A collector that gets OpenTelemetry's spans of each answer, by OTLP over HTTP (extra `otel`).",
+)
+@click.option(
     "--replicas",
     type=click.IntRange(1, 64),
     help="With --engine ray: replicas at the most; each gets its share of the threads. [default: 2]",

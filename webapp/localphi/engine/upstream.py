@@ -169,7 +169,7 @@ class Upstream:
         path, body = path_and_body(request, model, tells_ids=tells_ids, is_ours=is_ours)
         connection = self._connection(_SILENCE_S.get(owner, _LONGEST_SILENCE_S))
         reader = ChunkReader(has_logprobs=request.top_logprobs is not None)
-        return UpstreamCall(self, connection, path, body, reader, tells_ids=tells_ids)
+        return UpstreamCall(self, connection, path, body, reader, tells_ids=tells_ids, trace=request.trace)
 
     def _connection(self, timeout_s: float) -> HTTPConnection:
         address = self.address
@@ -178,7 +178,9 @@ class Upstream:
             return HTTPSConnection(address.host, address.port, timeout=timeout_s, context=context)
         return HTTPConnection(address.host, address.port, timeout=timeout_s)
 
-    def _send(self, connection: HTTPConnection, method: str, path: str, body: Any) -> HTTPResponse:
+    def _send(
+        self, connection: HTTPConnection, method: str, path: str, body: Any, trace: str = ""
+    ) -> HTTPResponse:
         patience, connection.timeout = connection.timeout, _CONNECT_S
         connection.connect()
         connection.sock.settimeout(patience)
@@ -186,6 +188,8 @@ class Upstream:
         headers = {"Accept": "application/json, text/event-stream", "User-Agent": "localphi"}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
+        if trace:
+            headers["traceparent"] = trace
         data = None
         if body is not None:
             data = json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")
@@ -220,8 +224,10 @@ class UpstreamCall:
         reader: ChunkReader,
         *,
         tells_ids: bool,
+        trace: str = "",
     ) -> None:
         self.tells_ids = tells_ids
+        self._trace = trace
         self._upstream = upstream
         self._connection = connection
         self._path, self._body = path, body
@@ -232,7 +238,7 @@ class UpstreamCall:
     def __iter__(self) -> Iterator[Event]:
         upstream = self._upstream
         try:
-            response = upstream._send(self._connection, "POST", self._path, self._body)
+            response = upstream._send(self._connection, "POST", self._path, self._body, self._trace)
             if response.status != 200:
                 raise upstream._error(response, response.read(_MAX_BODY_BYTES))
             yield Admitted(0, upstream.name)

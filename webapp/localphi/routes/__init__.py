@@ -30,6 +30,7 @@ from localphi.routes import (
 )
 from localphi.routes.metrics import Metrics
 from localphi.routes.streams import Streams
+from localphi.routes.tracing import tracing_to
 from localphi.security import Access, SecureWsgi
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
@@ -53,7 +54,9 @@ def build_app(settings: Settings, version: str, elsewhere: Elsewhere | None = No
         engines.on_close(elsewhere.close)
     app.extensions["localphi"] = engines
     openai_errors.install(app)
-    metrics = Metrics(engines)
+    tracing = tracing_to(settings.trace_to)
+    tracing.install(app)
+    metrics = Metrics(engines, tracing)
     metrics.install(app)
     streams = Streams()
     app.register_blueprint(

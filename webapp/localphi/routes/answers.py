@@ -16,6 +16,7 @@ from localphi.chat import ChatRequest, Finished, Item, Usage
 from localphi.engine.client import Answer, Engine, Gone
 from localphi.errors import RequestAbandoned
 from localphi.routes.schema import MAX_SEED
+from localphi.routes.tracing import traceparent
 
 KEEPALIVE_S = 10.0
 _POLL_S = 0.5
@@ -86,6 +87,7 @@ def submit(engine: Engine, asked: ChatRequest, n: int, gone: Gone, client: str =
 
     All are admitted or none: what one of them raises, such as EngineBusy, frees the places of those before.
     """
+    asked = replace(asked, trace=traceparent())
     taken: list[Answer] = []
     try:
         for index in range(n):

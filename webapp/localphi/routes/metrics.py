@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 from localphi.chat import Chunk, Finished, Item
 from localphi.engine.client import Answer, Engines
 from localphi.errors import LocalphiError
+from localphi.routes.tracing import AnswerTrace, Tracing
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _SPEEDS = (1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1000, 2000, 5000)
@@ -25,7 +26,8 @@ _NO_ROUTE = "none"
 class Metrics:
     """The counters of one application."""
 
-    def __init__(self, engines: Engines) -> None:
+    def __init__(self, engines: Engines, tracing: Tracing | None = None) -> None:
+        self._tracing = tracing or Tracing()
         self._registry = registry = CollectorRegistry()
         registry.register(_Engines(engines))
         self._requests = Counter(
@@ -96,7 +98,8 @@ class Metrics:
     def watch(self, model_id: str, answers: Iterable[Answer]) -> None:
         """Count the answers of the request at hand. model_id: one of the store's."""
         for answer in answers:
-            answer.watch(_Meter(self, model_id, answer, g.started_s))
+            trace = self._tracing.of_answer(model_id, g.started_s)
+            answer.watch(_Meter(self, model_id, answer, g.started_s, trace))
 
     def text(self) -> bytes:
         """Everything counted so far, in Prometheus's text format."""
@@ -118,8 +121,16 @@ def _start_clock() -> None:
 class _Meter:
     """Watches one answer."""
 
-    def __init__(self, metrics: Metrics, model_id: str, answer: Answer, started_s: float) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        model_id: str,
+        answer: Answer,
+        started_s: float,
+        trace: AnswerTrace | None = None,
+    ) -> None:
         self._metrics = metrics
+        self._trace = trace
         self._model_id = model_id
         self._answer = answer
         self._entered = False
@@ -134,6 +145,8 @@ class _Meter:
         if not self._entered and self._answer.queued_s is not None:
             self._entered = True
             metrics.queue_s.labels(model_id).observe(self._answer.queued_s)
+            if self._trace is not None:
+                self._trace.reached("prompt", self._started_s + self._answer.queued_s)
         match item:
             case Chunk(text=text, token_ids=token_ids):
                 self._begin(bool(text or token_ids))
@@ -160,12 +173,16 @@ class _Meter:
             self._begun = True
             seconds = time.perf_counter() - self._started_s
             self._metrics.first_token_s.labels(self._model_id).observe(seconds)
+            if self._trace is not None:
+                self._trace.reached("answer", self._started_s + seconds)
 
     def _count_tokens(self, number: int) -> None:
         self._counted += number
         self._metrics.generated_tokens.labels(self._model_id).inc(number)
 
     def _end(self, how: str) -> None:
+        if self._trace is not None:
+            self._trace.end(how, self._counted)
         self._metrics.answers.labels(self._model_id, how).inc()
 
 
