@@ -163,9 +163,8 @@ def who_may_ask(settings: Settings) -> str:
 
 def _who_is_asked(settings: Settings) -> str:
     """Where what is written goes."""
-    traced = (
-        f"Times of answers, without their texts, go to {settings.trace_to}. " if settings.trace_to else ""
-    )
+    to = settings.trace_to
+    traced = f"Times of answers, without their texts, go to {to}. " if to else ""
     if settings.engine != "remote":
         return traced
     addresses = [parse_address(text) for text in settings.upstreams]
@@ -182,4 +181,6 @@ def _who(settings: Settings, names: str) -> str:
         )
     if names:
         return f"It wants an access key ({names})."
-    return "Only this machine can ask." if settings.engine == "remote" else "Nothing leaves this machine."
+    if settings.engine == "remote":
+        return "Only this machine can ask."
+    return "Nothing else leaves this machine." if settings.trace_to else "Nothing leaves this machine."

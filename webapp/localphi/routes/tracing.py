@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, g, has_request_context, request
 
 from localphi.errors import ServerStartFailed, ToolchainMissing
 
@@ -126,4 +126,4 @@ def tracing_to(endpoint: str | None) -> Tracing:
 
 def traceparent() -> str:
     """Of the request at hand, for whoever computes the answer; empty where it is not traced."""
-    return str(g.get("traceparent", ""))
+    return str(g.get("traceparent", "")) if has_request_context() else ""
