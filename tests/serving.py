@@ -17,7 +17,8 @@ from werkzeug.test import TestResponse
 
 from localphi import create_app
 from localphi.config import Settings
-from localphi.engine.client import EngineClient, Engines
+from localphi.engine.client import Engine, Engines
+from localphi.engine.elsewhere import Elsewhere
 from localphi.models.store import BUNDLED_DIR
 from localphi.server import bind
 
@@ -42,9 +43,9 @@ class LiveServer:
 
 
 @contextmanager
-def serving(settings: Settings) -> Iterator[LiveServer]:
-    """Serve on a free loopback port until the block ends."""
-    app = create_app(settings)
+def serving(settings: Settings, elsewhere: Elsewhere | None = None) -> Iterator[LiveServer]:
+    """Serve on a free loopback port until the block ends. elsewhere: who answers, if not this process."""
+    app = create_app(settings, elsewhere)
     engines: Engines = app.extensions["localphi"]
     server = bind(app, replace(settings, port=0))
     closing = threading.Event()
@@ -69,7 +70,7 @@ def serving(settings: Settings) -> Iterator[LiveServer]:
         thread.join(5)
 
 
-def kill_until_it_fails(engine: EngineClient) -> None:
+def kill_until_it_fails(engine: Engine) -> None:
     """Kill every worker as soon as it is there, until none is started any more."""
     killed: int | None = None
     while engine.state.status not in ("failed", "idle"):

@@ -24,10 +24,11 @@ MAY_IMPORT = {
     "logs": set(),
     "security": VALUES | {"keys"},
     "routes": VALUES | {"models", "engine", "security", "logs"},
-    "__init__": {"config", "routes"},
-    "server": VALUES | {"__init__", "engine", "routes", "security", "logs"},
+    "__init__": {"config", "engine", "routes"},
+    "server": VALUES | {"__init__", "engine", "routes", "security", "logs", "deploy"},
     "toolchain": VALUES | {"models", "engine"},  # the evaluation asks through the engine
-    "cli": VALUES | {"models", "engine", "server", "doctor", "toolchain", "keys", "__init__"},
+    "deploy": VALUES | {"models", "engine", "__init__"},
+    "cli": VALUES | {"models", "engine", "server", "doctor", "toolchain", "keys", "deploy", "__init__"},
 }
 ONLY_IN = {
     "flask": {"routes", "__init__"},
@@ -44,7 +45,10 @@ ONLY_IN = {
     "openvino": {"engine", "toolchain"},
     "openvino_genai": {"engine"},
     "multiprocessing": {"engine"},
-    "socket": {"server"},
+    "ray": {"deploy"},
+    "opentelemetry": {"routes"},
+    "starlette": {"deploy"},
+    "socket": {"engine", "server"},
     "requests": set(),
     "huggingface_hub": {"models"},
     "httpx2": {"models"},

@@ -17,7 +17,7 @@ import pytest
 
 from localphi.chat import ChatRequest, Finished, Message
 from localphi.config import Settings
-from localphi.engine.client import EngineClient, Engines
+from localphi.engine.client import Engine, Engines
 from localphi.engine.memory import default_budget_bytes, estimated_bytes, resident_bytes
 from localphi.errors import MemoryInUse, ModelNotFound, ModelTooLarge, RequestAbandoned
 from localphi.models.manifest import load_manifest
@@ -78,7 +78,7 @@ def test_the_least_recently_used_model_makes_room(tmp_path: Path) -> None:
         assert _loaded(engines) == {"two", "three"}, "one was used before three"
 
 
-def _while_held(engine: EngineClient, act: Callable[[], object]) -> None:
+def _while_held(engine: Engine, act: Callable[[], object]) -> None:
     """Do something while the model has a request that is not answered."""
     engine.start()
     pid = engine.worker_pid

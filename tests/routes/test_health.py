@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from localphi import create_app
 from localphi.config import Settings
 from localphi.engine import restarts
-from localphi.engine.client import EngineClient
+from localphi.engine.client import Engine, EngineClient
 from serving import BufferedClient, LiveServer, kill_until_it_fails, serving
 
 CHAT = "/v1/chat/completions"
@@ -49,7 +49,7 @@ def _engine(app: Flask) -> EngineClient:
     return engine
 
 
-def _kill(engine: EngineClient) -> None:
+def _kill(engine: Engine) -> None:
     assert engine.worker_pid is not None
     os.kill(engine.worker_pid, signal.SIGKILL)
     _wait_for(lambda: engine.state.status == "failed")
@@ -237,7 +237,7 @@ def test_waiting_and_active_requests_are_told_apart(live_server: LiveServer) -> 
 def test_an_answer_that_is_cut_short_is_counted_with_its_tokens(
     tmp_path: Path,
     end: str,
-    cut: Callable[[EngineClient], None],
+    cut: Callable[[Engine], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The demo takes most of a second for these tokens; an echo would be done before it is cut."""

@@ -11,16 +11,19 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from localphi.config import Settings
+    from localphi.engine.elsewhere import Elsewhere
 
 __all__ = ["__version__", "create_app"]
 __version__ = "0.3.0"
 
 
-def create_app(settings: Settings) -> Flask:
+def create_app(settings: Settings, elsewhere: Elsewhere | None = None) -> Flask:
     """The Flask application behind all routes, with its engines (started on first use).
+
+    elsewhere: who computes answers, where neither this machine nor the settings' upstreams do.
 
     The caller owns the engines: `app.extensions["localphi"].close()` ends their worker processes.
     """
     from localphi.routes import build_app
 
-    return build_app(settings, __version__)
+    return build_app(settings, __version__, elsewhere)

@@ -102,6 +102,7 @@ class ChatRequest:
     ignore_end: go on to `max_tokens`, whatever the model thinks of it; for measurements.
     guided: a grammar holds the answer to the tools and the format. False leaves both to the model, which then
     only finds them in its prompt; calls are still read where they can be.
+    trace: the traceparent of W3C's trace context that the answer belongs to, if any.
     messages: the conversation, or in its place a raw prompt, which has neither tools nor a format.
     tells_progress: the answer begins with Progress, while the prompt is read.
     adapter: the model answers with this LoRA adapter, one of those that are here for it.
@@ -123,6 +124,7 @@ class ChatRequest:
     ignore_end: bool = False
     adapter: str | None = None
     begun_ids: tuple[int, ...] = ()
+    trace: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,13 @@
 LOCALPHI_HOME      folder of the model store (default: the platform's user data directory)
 LOCALPHI_THREADS   threads the runtime computes with (default: every core this process may use)
 LOCALPHI_API_KEYS  access keys of the server, `key` or `name:key`, apart by commas or white space
+LOCALPHI_UPSTREAM_KEY  access key for the servers that compute in this one's place
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +21,8 @@ import platformdirs
 DEMO_MODEL = "localphi-demo"
 MAX_THREADS = 256
 BackendName = Literal["auto", "paged", "generator", "openvino", "echo"]
+EngineName = Literal["local", "remote", "ray"]
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 ProviderName = Literal["cpu", "cuda", "dml", "webgpu", "openvino"]
 PROVIDERS: tuple[ProviderName, ...] = get_args(ProviderName)
 BACKENDS: tuple[BackendName, ...] = ("auto", "paged", "generator", "openvino")  # those with a model
@@ -46,9 +50,39 @@ def disable_telemetry() -> None:
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # an import of it fails
 
 
+def quiet_ray() -> None:
+    """Keep Ray from reporting home, and from filling the terminal. Call before it is imported.
+
+    Symptom otherwise: `ray.init` starts to send usage statistics (Ray 2.60) after one line about it.
+    """
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else a warning at each start
+    os.environ.setdefault("RAY_AUTH_MODE", "token")  # whoever has no token of this user may ask Ray nothing
+
+
+def ray_on_loopback(token_file: Path) -> None:
+    """Keep a Ray that is started here to this machine and this process. Call before it is imported.
+
+    token_file: will hold what Ray's connections must know; else it is in the user's home, for all to read.
+    Otherwise it takes an address that others can reach, also when it is given 127.0.0.1 (Ray 2.60). The name
+    of the switch is of the days when only Linux had clusters.
+    """
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    quiet_ray()
+    token_file.touch(mode=0o600)
+    token_file.write_text(secrets.token_hex(32), encoding="ascii")
+    os.environ["RAY_AUTH_TOKEN_PATH"] = str(token_file)
+
+
 def forget_secrets() -> None:
     """Take keys and tokens out of the environment, so that what is started from here does not have them."""
-    for name in ("LOCALPHI_API_KEYS", "LOCALPHI_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+    for name in (
+        "LOCALPHI_API_KEYS",
+        "LOCALPHI_API_KEY",
+        "LOCALPHI_UPSTREAM_KEY",
+        "HF_TOKEN",
+        "HUGGING_FACE_HUB_TOKEN",
+    ):
         os.environ.pop(name, None)
 
 
@@ -96,6 +130,10 @@ class Settings:
     api_keys, key_file: access keys as `keys.parse_keys` reads them, beside those of the store.
     allow_hosts: names, beside its address, under which the server may be asked.
     allow_origins: origins of other pages that may use it.
+    engine: who computes answers: this machine, other servers of OpenAI's API, or replicas in Ray.
+    upstreams: addresses of those servers. upstream_key, upstream_key_file: the access key that they want.
+    replicas: in Ray, at the most.
+    trace_to: address of a collector that gets OpenTelemetry's spans.
     hub_token: for models that the hub gives to some people only.
     """
 
@@ -116,6 +154,12 @@ class Settings:
     key_file: Path | None = None
     allow_hosts: tuple[str, ...] = ()
     allow_origins: tuple[str, ...] = ()
+    engine: EngineName = "local"
+    upstreams: tuple[str, ...] = ()
+    replicas: int = 2
+    trace_to: str | None = None
+    upstream_key: str = field(default="", repr=False)
+    upstream_key_file: Path | None = None
     hub_token: str | None = field(default=None, repr=False)
 
     @classmethod
@@ -129,6 +173,8 @@ class Settings:
             values["threads"] = _thread_count("LOCALPHI_THREADS", threads)
         if keys := environ.get("LOCALPHI_API_KEYS"):
             values["api_keys"] = keys
+        if key := environ.get("LOCALPHI_UPSTREAM_KEY"):
+            values["upstream_key"] = key.strip()
         if token := environ.get("HF_TOKEN") or environ.get("HUGGING_FACE_HUB_TOKEN"):
             values["hub_token"] = token
         values.update({name: value for name, value in overrides.items() if value is not None})

@@ -21,6 +21,7 @@
     ├── CannotConvert             the graph has what the other runtime's form of it cannot say
     ├── BenchFailed               what is measured did not start, refused, or broke off
     ├── EngineBusy                the queue is full; `retry_after_s` says when to come back
+    │   └── UpstreamBusy            those of all servers that compute for this one are
     ├── EngineFailed              the runtime refused or broke while working on this request
     ├── WorkerDied                the worker process ended while it had this request
     │   └── WorkerKeepsDying        too often in a short time; `retry_after_s` says when it is tried again
@@ -31,6 +32,9 @@
     ├── RequestAbandoned          nobody waits for the answer any more
     ├── StreamNotFound            no resumable stream of that id, or not any more
     ├── StreamTrimmed             the stream is there, but its first events are not kept any more
+    ├── UpstreamUnreachable       none of the servers that compute for this one answers; `retry_after_s`
+    ├── UpstreamRefused           one of them does not want us: another key, another address
+    ├── UpstreamLost              an answer of theirs broke off and cannot go on elsewhere
     ├── KeysUnusable              access keys that cannot be read, written, or used as they are
     └── ServerStartFailed         the address cannot be served (port in use, open to others without keys)
 
@@ -241,6 +245,40 @@ class EngineBusy(LocalphiError):
         waiting, retry_after_s, of_one_client = self.args
         full = "Your share of the queue is full" if of_one_client else "The queue is full"
         return f"{full} ({waiting} requests). Try again in {retry_after_s} s."
+
+
+class UpstreamBusy(EngineBusy):
+    """args: seconds after which to try again, the server that said so or nothing for all of them."""
+
+    def __init__(self, retry_after_s: int, where: str = "") -> None:
+        super().__init__(0, retry_after_s)
+        self.args = (retry_after_s, where)
+        self.where = where
+
+    @property
+    def message(self) -> str:
+        return f"Everybody who could answer is busy. Try again in {self.retry_after_s} s."
+
+
+class UpstreamUnreachable(LocalphiError):
+    """args: who was asked and what is wrong, seconds after which to try again."""
+
+    def __init__(self, problems: str, retry_after_s: int) -> None:
+        super().__init__(problems, retry_after_s)
+        self.retry_after_s = retry_after_s
+
+    @property
+    def message(self) -> str:
+        problems, retry_after_s = self.args
+        return f"Nobody can answer now ({problems}). Try again in {retry_after_s} s."
+
+
+class UpstreamRefused(LocalphiError):
+    """args: message."""
+
+
+class UpstreamLost(LocalphiError):
+    """args: message."""
 
 
 class EngineFailed(LocalphiError):

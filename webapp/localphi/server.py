@@ -6,7 +6,10 @@ import errno
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -14,12 +17,14 @@ import waitress
 from waitress.channel import HTTPChannel
 
 from localphi import create_app
-from localphi.config import Settings, forget_secrets
+from localphi.config import Settings, forget_secrets, ray_on_loopback
 from localphi.engine.client import Engines
+from localphi.engine.elsewhere import Elsewhere
+from localphi.engine.upstream import parse_address
 from localphi.errors import ServerStartFailed
 from localphi.logs import keep_private
 from localphi.routes import MAX_BODY_BYTES
-from localphi.security import EVERY_ADDRESS, LOOPBACK_NAMES, MAX_URL_CHARS, is_loopback, key_names
+from localphi.security import EVERY_ADDRESS, LOOPBACK_NAMES, MAX_URL_CHARS, Access, is_loopback, key_names
 
 _LARGER_BYTES = 64 * 1024  # so that a large body is refused by Flask, with our error object
 _SPARE_THREADS = 8  # page, files and health stay quick while every answer is streaming
@@ -35,7 +40,8 @@ def serve(settings: Settings, on_ready: Callable[[str], object]) -> None:
 
     Raises ServerStartFailed, KeysUnusable, or what is wrong with the default model.
     """
-    app = create_app(settings)  # refuses to be open to others
+    Access.of(settings, lambda _: False)  # refuses to be open to others, before anything is started
+    app = create_app(settings, _elsewhere(settings))
     forget_secrets()
     engines: Engines = app.extensions["localphi"]
     server = bind(app, settings)
@@ -47,6 +53,25 @@ def serve(settings: Settings, on_ready: Callable[[str], object]) -> None:
     finally:
         server.close()
         engines.close()
+
+
+def _elsewhere(settings: Settings) -> Elsewhere | None:
+    """Replicas in a Ray of this machine's own, where the settings want them."""
+    if settings.engine != "ray":
+        return None
+    folder = tempfile.TemporaryDirectory(prefix="localphi-ray-")
+    ray_on_loopback(Path(folder.name) / "token")
+    from localphi.deploy.ray_serve import start
+    from localphi.deploy.scale import Scale
+
+    cores = max(1, settings.threads // settings.replicas)
+    far = start(replace(settings, threads=cores), Scale(max_replicas=settings.replicas, num_cpus=cores))
+
+    def close() -> None:
+        far.close()
+        folder.cleanup()
+
+    return replace(far, close=close)
 
 
 def _stop_on_signals(engines: Engines) -> None:
@@ -133,9 +158,29 @@ def page_url(host: str, port: int) -> str:
 def who_may_ask(settings: Settings) -> str:
     """A sentence or two on who can use the server, for whoever starts it."""
     names = ", ".join(key_names(settings))
+    return f"{_who_is_asked(settings)}{_who(settings, names)}"
+
+
+def _who_is_asked(settings: Settings) -> str:
+    """Where what is written goes."""
+    to = settings.trace_to
+    traced = f"Times of answers, without their texts, go to {to}. " if to else ""
+    if settings.engine != "remote":
+        return traced
+    addresses = [parse_address(text) for text in settings.upstreams]
+    open_ones = [each for each in addresses if each.scheme == "http" and not is_loopback(each.host)]
+    warning = " Not all of these connections are encrypted." if open_ones else ""
+    return f"What is asked goes to {', '.join(map(str, addresses))} and nowhere else.{warning} {traced}"
+
+
+def _who(settings: Settings, names: str) -> str:
     if settings.host in EVERY_ADDRESS or not is_loopback(settings.host):
         return (
             f"Other machines can use it with an access key ({names}). The connection is not encrypted: "
             "beyond a network that you trust, put a proxy with TLS in front."
         )
-    return f"It wants an access key ({names})." if names else "Nothing leaves this machine."
+    if names:
+        return f"It wants an access key ({names})."
+    if settings.engine == "remote":
+        return "Only this machine can ask."
+    return "Nothing else leaves this machine." if settings.trace_to else "Nothing leaves this machine."

@@ -14,6 +14,7 @@ from localphi.cli.bench import bench
 from localphi.cli.build import build
 from localphi.cli.chat import chat
 from localphi.cli.convert import convert
+from localphi.cli.deploy import deploy
 from localphi.cli.doctor import doctor
 from localphi.cli.engines import load, ps, stop
 from localphi.cli.evaluate import evaluate
@@ -21,6 +22,7 @@ from localphi.cli.keys import keys
 from localphi.cli.models import models
 from localphi.cli.quantize import quantize_model
 from localphi.cli.serve import serve
+from localphi.cli.top import top
 from localphi.errors import LocalphiError
 
 __all__ = ["main"]
@@ -53,7 +55,7 @@ def main() -> None:
 
 
 for _command in (
-    *(serve, keys, ps, load, stop, chat, agent),
-    *(models, adapters, build, quantize_model, convert, evaluate, bench, doctor),
+    *(serve, keys, ps, top, load, stop, chat, agent),
+    *(models, adapters, build, quantize_model, convert, evaluate, bench, deploy, doctor),
 ):
     main.add_command(_command)

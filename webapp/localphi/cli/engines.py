@@ -15,17 +15,17 @@ from localphi.errors import LocalphiError
 _TIMEOUT_S = 30
 _COLUMNS = ("MODEL", "STATUS", "BACKEND", "MEMORY", "AT MOST", "ACTIVE", "WAITING", "USED", "UNLOADS")
 
-_url_option = click.option(
+url_option = click.option(
     "--url", default="http://localhost:8000", show_default=True, help="Where the server is."
 )
-_key_option = click.option(
+key_option = click.option(
     "--key", envvar="LOCALPHI_API_KEY", help="Access key, if the server wants one. [env: LOCALPHI_API_KEY]"
 )
 
 
 @click.command()
-@_url_option
-@_key_option
+@url_option
+@key_option
 @click.option("--json", "as_json", is_flag=True, help="Print what the server says, for programs.")
 def ps(url: str, key: str | None, as_json: bool) -> None:
     """List the models that the server has loaded, and what they do."""
@@ -42,8 +42,8 @@ def ps(url: str, key: str | None, as_json: bool) -> None:
 
 @click.command()
 @click.argument("model")
-@_url_option
-@_key_option
+@url_option
+@key_option
 def load(model: str, url: str, key: str | None) -> None:
     """Let the server load MODEL now, so that the first answer need not wait for it."""
     status = _ask(url, f"/engines/{quote(model, safe='')}/load", key, acts=True)["status"]
@@ -52,8 +52,8 @@ def load(model: str, url: str, key: str | None) -> None:
 
 @click.command()
 @click.argument("model")
-@_url_option
-@_key_option
+@url_option
+@key_option
 def stop(model: str, url: str, key: str | None) -> None:
     """Let the server free the memory of MODEL. The next request for it loads it again."""
     _ask(url, f"/engines/{quote(model, safe='')}/unload", key, acts=True)

@@ -51,6 +51,10 @@ def settings_from(**overrides: object) -> Settings:
         settings = Settings.from_environment(**overrides)
     except ValueError as error:
         raise LocalphiError(str(error)) from error
+    if settings.upstreams and settings.engine != "remote":
+        raise LocalphiError("--upstream names servers that answer: give it together with --engine remote.")
+    if settings.engine == "ray" and importlib.util.find_spec("ray") is None:
+        raise ToolchainMissing("Ray", "ray")
     if settings.provider is not None:
         from localphi.engine.providers import check_provider
 

@@ -15,7 +15,7 @@ from localphi.cli.options import (
     provider_option,
     settings_from,
 )
-from localphi.config import MAX_THREADS
+from localphi.config import ENGINES, MAX_THREADS
 
 
 @click.command()
@@ -75,6 +75,35 @@ from localphi.config import MAX_THREADS
     metavar="ORIGIN",
     help="A web page that may use this server (CORS), such as https://app.example. May be repeated.",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    help="Who computes answers: local, this machine; remote, the servers named with --upstream; ray, "
+    "replicas in Ray Serve (extra `ray`). [default: local]",
+)
+@click.option(
+    "--upstream",
+    "upstreams",
+    multiple=True,
+    metavar="URL",
+    help="A server of OpenAI's API that answers in this one's place, with --engine remote. May be repeated.",
+)
+@click.option(
+    "--upstream-key-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The access key that the upstream servers want. [env: LOCALPHI_UPSTREAM_KEY]",
+)
+@click.option(
+    "--trace-to",
+    metavar="URL",
+    help="A collector that gets OpenTelemetry's spans of each answer, by OTLP over HTTP (extra `otel`).",
+)
+@click.option(
+    "--replicas",
+    type=click.IntRange(1, 64),
+    help="With --engine ray: replicas at the most; each gets its share of the threads. [default: 2]",
+)
 @click.option("--open", "open_page", is_flag=True, help="Open the page in the browser.")
 def serve(open_page: bool, **options: object) -> None:
     """Serve the page and the OpenAI-compatible API on this machine, or to others with access keys.
@@ -88,7 +117,8 @@ def serve(open_page: bool, **options: object) -> None:
     allowed = who_may_ask(settings)
 
     def ready(url: str) -> None:
-        click.echo(f"localphi serves {settings.model}")
+        what = "the models of other servers" if settings.engine == "remote" else settings.model
+        click.echo(f"localphi serves {what}")
         click.echo(f"  page        {url}")
         click.echo(f"  OpenAI API  {url}/v1")
         click.echo(f"{allowed} Stop with Ctrl-C.")

@@ -17,6 +17,11 @@ class BlockPool:
         self._free = blocks
         self._promised: dict[int, int] = {}
 
+    @property
+    def used(self) -> float:
+        """The part of all blocks that is promised."""
+        return 1 - self._free * self._block_tokens / self.tokens if self.tokens else 0.0
+
     def promise(self, owner: int, tokens: int) -> bool:
         """Promise `owner` room for so many tokens in all. False, and nothing done, where there is none."""
         blocks = -(-tokens // self._block_tokens)

@@ -7,6 +7,7 @@ A backend lives in the worker and is called by its one owner thread only:
     cancel(id)            forget a request; unknown ids are ignored
     busy                  whether step() has work to do
     active                how many requests it works on; the others it has are waiting
+    kv_used               part of its KV pool that they were promised; not every backend has a pool
     reply(question)       what is asked about texts and token ids, at once
 
 An answer whose worker died goes on in another, and one that was begun elsewhere goes on here: submit(id,
@@ -18,12 +19,12 @@ begin anew, where that gives the same ids.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from localphi.chat import ChatRequest, Item
-from localphi.config import BackendName, ProviderName
+from localphi.config import BackendName, EngineName, ProviderName
 from localphi.errors import EngineFailed, LocalphiError
 from localphi.models.manifest import OPENVINO_DEVICE, Manifest, Variant
 
@@ -37,9 +38,13 @@ class Failed:
 
 @dataclass(frozen=True)
 class Admitted:
-    """The request is valid and in the queue. First event of every request that does not fail."""
+    """The request is valid and in the queue. First event of every request that does not fail.
+
+    where: who computes it, for people; nothing for the worker of this machine.
+    """
 
     prompt_tokens: int
+    where: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,7 @@ class WorkerSpec:
     """What a worker process needs to load its model. `folder` is a model folder with a manifest.
 
     home: where its adapters are, None for no adapters. roomy: there is memory for its weights twice.
+    where: what computes it; only for people where that is not a worker process.
     """
 
     model: str
@@ -115,6 +121,7 @@ class WorkerSpec:
     provider: ProviderName | None = None
     home: Path | None = None
     roomy: bool = False
+    where: EngineName = "local"
 
 
 def variant_for(backend: BackendName, manifest: Manifest, folder: Path) -> Variant:
@@ -170,9 +177,13 @@ class LoadFailed:
 
 @dataclass(frozen=True)
 class Status:
-    """The model is loaded and works on `active` requests. Comes again when their number has changed."""
+    """The model is loaded and works on `active` requests. Comes again when something has changed.
+
+    kv_used: part of the KV pool that is promised to them, in steps of a twentieth; None without a pool.
+    """
 
     active: int
+    kv_used: float | None = None
 
 
 @dataclass(frozen=True)

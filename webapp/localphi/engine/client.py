@@ -13,12 +13,15 @@ their memory: the least recently used goes first, never one that has requests.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from typing import Protocol
 
+from localphi.chat import ChatRequest
 from localphi.config import Settings
-from localphi.engine.base import WorkerSpec
+from localphi.engine.base import Encode, Encoded, WorkerSpec
+from localphi.engine.far import FarEngine, PlaceCounts
 from localphi.engine.memory import default_budget_bytes, estimated_bytes, resident_bytes
 from localphi.engine.queueing import Places
 from localphi.engine.scheduler import EngineClient, EngineState
@@ -26,10 +29,50 @@ from localphi.engine.ticket import Answer, Gone, Watcher
 from localphi.errors import EngineStopping, MemoryInUse, ModelInUse, ModelTooLarge
 from localphi.models.store import ModelFolder, ModelStore
 
-__all__ = ["Answer", "EngineClient", "EngineReport", "EngineState", "Engines", "Gone", "Watcher"]
+__all__ = ["Answer", "Engine", "EngineClient", "EngineReport", "EngineState", "Engines", "Gone", "Watcher"]
 
 _KV_CACHES_KEPT = 8  # beside those of answers at work, as kvcache.MAX_KEPT; numpy is not imported here
 _MEMORY_RETRY_AFTER_S = 5
+
+
+def _never() -> bool:
+    return False
+
+
+class Engine(Protocol):
+    """A model of the server: an EngineClient, or one whose answers are computed elsewhere."""
+
+    spec: WorkerSpec
+
+    @property
+    def worker_pid(self) -> int | None: ...
+
+    @property
+    def held(self) -> int: ...
+
+    @property
+    def in_memory(self) -> bool: ...
+
+    @property
+    def idle_s(self) -> float | None: ...
+
+    @property
+    def state(self) -> EngineState: ...
+
+    def start(self) -> None: ...
+
+    def submit(self, request: ChatRequest, gone: Gone = _never, client: str = "") -> Answer: ...
+
+    def encode(self, asked: Encode, gone: Gone = _never) -> Encoded: ...
+
+    def decode(self, ids: Sequence[int], gone: Gone = _never) -> str: ...
+
+    def unload(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+MakeEngine = Callable[[ModelFolder, Places], Engine]
 
 
 @dataclass(frozen=True)
@@ -50,14 +93,15 @@ class EngineReport:
 
 @dataclass(frozen=True)
 class _Model:
-    engine: EngineClient
+    engine: Engine
     needed_bytes: int
 
 
 class Engines:
-    """The models of one server, by id."""
+    """The models of one server, by id. elsewhere: makes the engines of models that others compute."""
 
-    def __init__(self, store: ModelStore, settings: Settings) -> None:
+    def __init__(self, store: ModelStore, settings: Settings, elsewhere: MakeEngine | None = None) -> None:
+        self._elsewhere = elsewhere
         self._store = store
         self._settings = settings
         self._places = Places(settings.max_requests)
@@ -66,12 +110,17 @@ class Engines:
         self._models: dict[str, _Model] = {}
         self._closed = threading.Event()
         self._watch: threading.Thread | None = None
+        self._on_close: list[Callable[[], object]] = []
+
+    def on_close(self, action: Callable[[], object]) -> None:
+        """Something to be ended with the engines."""
+        self._on_close.append(action)
 
     @property
     def memory_budget_bytes(self) -> int:
         return self._settings.memory_budget_bytes or default_budget_bytes()
 
-    def get(self, model_id: str) -> EngineClient:
+    def get(self, model_id: str) -> Engine:
         """The engine of a model of the store. Raises ModelNotFound."""
         with self._lock:
             if self._closed.is_set():
@@ -83,6 +132,11 @@ class Engines:
     def states(self) -> dict[str, EngineState]:
         """What each model that was needed so far is doing, by its id."""
         return {model_id: model.engine.state for model_id, model in self._known().items()}
+
+    def places(self) -> dict[str, dict[str, PlaceCounts]]:
+        """Of models that are computed elsewhere: who has done what."""
+        engines = {model_id: model.engine for model_id, model in self._known().items()}
+        return {name: engine.places() for name, engine in engines.items() if isinstance(engine, FarEngine)}
 
     def reports(self) -> list[EngineReport]:
         """The models that are loaded, or failed; the most recently used first."""
@@ -110,14 +164,19 @@ class Engines:
             self._closed.set()
             models = list(self._models.values())
             self._models.clear()
+            actions, self._on_close = self._on_close, []
         for model in models:
             model.engine.close()
+        for action in actions:
+            action()
 
     def _known(self) -> dict[str, _Model]:
         with self._lock:
             return dict(self._models)
 
     def _model(self, folder: ModelFolder) -> _Model:
+        if self._elsewhere is not None:
+            return _Model(self._elsewhere(folder, self._places), 0)
         spec = self._spec(folder)
         sequences = spec.max_active + _KV_CACHES_KEPT
         needed_bytes = estimated_bytes(folder.manifest, spec.kv_budget_bytes, sequences)
@@ -137,8 +196,9 @@ class Engines:
             unloads_in_s = max(0.0, self._settings.idle_unload_s - idle_s)
         memory_bytes = resident_bytes(engine.worker_pid)
         spec = engine.spec
+        backend = spec.backend if spec.where == "local" else spec.where
         return EngineReport(
-            spec.model, spec.backend, state, memory_bytes, model.needed_bytes, idle_s, unloads_in_s
+            spec.model, backend, state, memory_bytes, model.needed_bytes, idle_s, unloads_in_s
         )
 
     @contextmanager

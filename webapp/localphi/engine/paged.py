@@ -88,6 +88,10 @@ class PagedBackend:
     def active(self) -> int:
         return len(self._active)
 
+    @property
+    def kv_used(self) -> float:
+        return self._pool.used
+
     def submit(self, request_id: int, request: ChatRequest, resume: Sequence[int] = ()) -> Admitted:
         return self.take(request_id, self._intake.prepare(request), resume)
 

@@ -60,6 +60,10 @@ class RoutedBackend:
     def active(self) -> int:
         return sum(backend.active for backend in self._backends())
 
+    @property
+    def kv_used(self) -> float:
+        return self._paged.kv_used
+
     def submit(self, request_id: int, request: ChatRequest, resume: Sequence[int] = ()) -> Admitted:
         prepared = self._intake.prepare(request)
         if not self._for_paged(prepared):

@@ -68,6 +68,7 @@ class EngineState:
 
     status: idle until it is first needed, and once it was unloaded. failure: what ended its worker, None
     unless the status is failed. restarts: workers started because one had died; loads and unloads: how often.
+    kv_used: part of the KV pool that answers at work were promised, None where nobody tells.
     """
 
     status: Literal["idle", "loading", "loaded", "failed"]
@@ -77,6 +78,7 @@ class EngineState:
     restarts: int = field(default=0, compare=False)
     loads: int = field(default=0, compare=False)
     unloads: int = field(default=0, compare=False)
+    kv_used: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ class EngineClient:
         self._lock = threading.RLock()  # of everything below; Ctrl-C may close it in the middle of a start
         self._process: WorkerProcess | None = None
         self._active: int | None = None  # None until the model is loaded
+        self._kv_used: float | None = None
         self._queue: FairQueue[Ticket] = FairQueue()
         self._working: dict[int, Ticket] = {}
         self._asked: dict[int, _Asked] = {}
@@ -142,7 +145,7 @@ class EngineClient:
             if not self.in_memory:
                 return EngineState("idle", self._held, 0, None, *counts)
             status: Literal["loading", "loaded"] = "loading" if self._active is None else "loaded"
-            return EngineState(status, self._held, self._active or 0, None, *counts)
+            return EngineState(status, self._held, self._active or 0, None, *counts, kv_used=self._kv_used)
 
     # What callers want of it
 
@@ -305,7 +308,7 @@ class EngineClient:
                 return
             if isinstance(message, Status):
                 self._counts["loads"] += self._active is None
-                self._active = message.active
+                self._active, self._kv_used = message.active, message.kv_used
                 return
             for sent in message:
                 if sent.request_id in self._asked:

@@ -31,6 +31,8 @@ from localphi.errors import EngineFailed, LocalphiError
 from localphi.logs import place_of
 from localphi.models.manifest import Manifest
 
+_KV_STEPS = 20  # so finely is told what of the KV pool is used; each change is a message
+
 
 def main(pipe: Connection, spec: WorkerSpec) -> None:
     """Entry point of the process. Returns when the other side of the pipe is closed."""
@@ -119,17 +121,23 @@ def _model_backend(spec: WorkerSpec, manifest: Manifest) -> Backend:
 
 
 def _serve(pipe: Connection, backend: Backend) -> None:
-    told: int | None = None
+    told: Status | None = None
     while True:
-        if backend.active != told:
-            told = backend.active
-            pipe.send(Status(told))
+        status = _status(backend)
+        if status != told:
+            told = status
+            pipe.send(told)
         if not backend.busy or pipe.poll():
             _obey(pipe, backend, pipe.recv())
         else:
             said = tuple(Sent(request_id, event) for request_id, event in backend.step())
             if said:
                 pipe.send(said)
+
+
+def _status(backend: Backend) -> Status:
+    used = getattr(backend, "kv_used", None)
+    return Status(backend.active, None if used is None else round(used * _KV_STEPS) / _KV_STEPS)
 
 
 def _obey(pipe: Connection, backend: Backend, command: Command) -> None:

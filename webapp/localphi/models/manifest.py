@@ -205,7 +205,7 @@ def load_manifest(folder: Path) -> Manifest:
     except (OSError, ValueError, RecursionError) as error:
         raise ModelFolderInvalid(f"{path} cannot be read: {error}.") from error
     try:
-        return _from_json(document)
+        return parse_manifest(document)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ModelFolderInvalid(f"{path} is not a manifest of schema {SCHEMA}: {_what(error)}.") from error
 
@@ -233,7 +233,7 @@ def _to_json(manifest: Manifest) -> dict[str, Any]:
     return document
 
 
-def _from_json(document: Mapping[str, Any]) -> Manifest:
+def parse_manifest(document: Mapping[str, Any]) -> Manifest:
     if document["schema"] != SCHEMA:
         raise ValueError(f"schema {document['schema']} is not known to this version")
     model_id = safe_id(str(document["id"]))

@@ -8,6 +8,8 @@ from flask import Flask
 
 from localphi.config import Settings
 from localphi.engine.client import Engines
+from localphi.engine.elsewhere import Elsewhere, upstream_servers
+from localphi.errors import HubRefused
 from localphi.logs import keep_private
 from localphi.models.adapters import AdapterStore
 from localphi.models.hub import Hub
@@ -28,13 +30,14 @@ from localphi.routes import (
 )
 from localphi.routes.metrics import Metrics
 from localphi.routes.streams import Streams
+from localphi.routes.tracing import tracing_to
 from localphi.security import Access, SecureWsgi
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 
 
-def build_app(settings: Settings, version: str) -> Flask:
-    """The application.
+def build_app(settings: Settings, version: str, elsewhere: Elsewhere | None = None) -> Flask:
+    """The application. elsewhere: who computes answers, where it is not this machine.
 
     Raises ModelNotFound or ModelFolderInvalid when the default model is not there; ServerStartFailed or
     KeysUnusable when the settings would open it to others.
@@ -43,11 +46,17 @@ def build_app(settings: Settings, version: str) -> Flask:
     access = Access.of(settings, partial(page.is_page_file, app, settings.page_dir))
     keep_private(app.logger.name)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    store = ModelStore(settings.home).pin(settings.model)
-    engines = Engines(store, settings)
+    if elsewhere is None and settings.engine == "remote":
+        elsewhere = upstream_servers(settings)
+    store = elsewhere.store if elsewhere else ModelStore(settings.home).pin(settings.model)
+    engines = Engines(store, settings, elsewhere.make_engine if elsewhere else None)
+    if elsewhere is not None:
+        engines.on_close(elsewhere.close)
     app.extensions["localphi"] = engines
     openai_errors.install(app)
-    metrics = Metrics(engines)
+    tracing = tracing_to(settings.trace_to)
+    tracing.install(app)
+    metrics = Metrics(engines, tracing)
     metrics.install(app)
     streams = Streams()
     app.register_blueprint(
@@ -58,9 +67,16 @@ def build_app(settings: Settings, version: str) -> Flask:
     app.register_blueprint(llama_cpp_api.blueprint(store, engines))
     app.register_blueprint(engine_routes.blueprint(store, engines))
     app.register_blueprint(model_files.blueprint(store))
-    app.register_blueprint(pulls.blueprint(store, Pulls(store, lambda: Hub(token=settings.hub_token))))
+    app.register_blueprint(pulls.blueprint(store, Pulls(store, partial(_hub, settings))))
     app.register_blueprint(health.blueprint(store, engines, metrics))
     app.register_blueprint(openapi.blueprint(app, store, version))
     app.register_blueprint(page.blueprint(settings.page_dir))
     app.wsgi_app = SecureWsgi(app.wsgi_app, access)  # type: ignore[method-assign]
     return app
+
+
+def _hub(settings: Settings) -> Hub:
+    """Raises HubRefused where the models of this server are elsewhere: it asks nobody else."""
+    if settings.engine != "local":
+        raise HubRefused("This server has no models itself. Pull the model where it is computed.")
+    return Hub(token=settings.hub_token)

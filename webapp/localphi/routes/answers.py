@@ -13,9 +13,10 @@ from dataclasses import replace
 from flask import request
 
 from localphi.chat import ChatRequest, Finished, Item, Usage
-from localphi.engine.client import Answer, EngineClient, Gone
+from localphi.engine.client import Answer, Engine, Gone
 from localphi.errors import RequestAbandoned
 from localphi.routes.schema import MAX_SEED
+from localphi.routes.tracing import traceparent
 
 KEEPALIVE_S = 10.0
 _POLL_S = 0.5
@@ -81,11 +82,12 @@ class Answers:
         return index, item
 
 
-def submit(engine: EngineClient, asked: ChatRequest, n: int, gone: Gone, client: str = "") -> Answers:
+def submit(engine: Engine, asked: ChatRequest, n: int, gone: Gone, client: str = "") -> Answers:
     """`n` answers to one request, their seeds counting up from its seed.
 
     All are admitted or none: what one of them raises, such as EngineBusy, frees the places of those before.
     """
+    asked = replace(asked, trace=traceparent())
     taken: list[Answer] = []
     try:
         for index in range(n):

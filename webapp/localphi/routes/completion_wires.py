@@ -31,13 +31,20 @@ class ChatWire:
     """Answers to a conversation.
 
     has_tools: they may consist of calls alone, and then their content is null.
-    logprobs: they were asked for.
+    logprobs: they were asked for. tells_ids: chunks have the ids of their tokens.
     """
 
     def __init__(
-        self, model_id: str, answers: Answers, *, has_tools: bool = False, logprobs: bool = False
+        self,
+        model_id: str,
+        answers: Answers,
+        *,
+        has_tools: bool = False,
+        logprobs: bool = False,
+        tells_ids: bool = False,
     ) -> None:
         self._answers = answers
+        self._tells_ids = tells_ids
         self._has_logprobs = logprobs
         self._no_content = None if has_tools else ""
         self._head = head("chatcmpl-", model_id)
@@ -67,7 +74,8 @@ class ChatWire:
         if isinstance(item, Progress):
             return self._chunk(index, {}, **progress_fields(item))
         delta, logprobs = _delta(item), logprobs_of(item)
-        return self._chunk(index, delta, logprobs=logprobs) if delta or logprobs else None
+        ids = _ids_of(item) if self._tells_ids else ()
+        return self._chunk(index, delta, logprobs=logprobs, ids=ids) if delta or logprobs or ids else None
 
     def _usage(self, usage: Usage) -> Document:
         return {**self._head, "object": "chat.completion.chunk", "choices": [], **usage_fields(usage)}
@@ -78,18 +86,22 @@ class ChatWire:
         delta: Document,
         reason: FinishReason | None = None,
         logprobs: Sequence[AnswerLogprob] = (),
+        ids: Sequence[int] = (),
         **beside: Any,
     ) -> bytes:
         told = chat_logprobs(logprobs) if logprobs else None
-        choice = {"index": index, "delta": delta, "finish_reason": reason, "logprobs": told}
+        choice: Document = {"index": index, "delta": delta, "finish_reason": reason, "logprobs": told}
+        if ids:
+            choice["token_ids"] = ids
         return sse.data({**self._head, "object": "chat.completion.chunk", "choices": [choice], **beside})
 
 
 class TextWire:
     """Answers to a raw prompt, written out like those to a conversation."""
 
-    def __init__(self, model_id: str, answers: Answers) -> None:
+    def __init__(self, model_id: str, answers: Answers, *, tells_ids: bool = False) -> None:
         self._answers = answers
+        self._tells_ids = tells_ids
         self._head = {**head("cmpl-", model_id), "object": "text_completion"}
 
     def completion(self, gone: Gone) -> Document:
@@ -110,8 +122,11 @@ class TextWire:
             return self._chunk(_text_choice(index, "", item.reason))
         if isinstance(item, Progress):
             return self._chunk(_text_choice(index, ""), **progress_fields(item))
-        text = text_of(item)
-        return self._chunk(_text_choice(index, text)) if text else None
+        text, ids = text_of(item), _ids_of(item) if self._tells_ids else ()
+        if not text and not ids:
+            return None
+        choice = _text_choice(index, text)
+        return self._chunk(choice | {"token_ids": ids} if ids else choice)
 
     def _usage(self, usage: Usage) -> Document:
         return {**self._head, "choices": [], **usage_fields(usage)}
@@ -160,6 +175,10 @@ def _events(
         if usage_document is not None:
             yield sse.data(usage_document(total_usage(usages)))
         yield sse.DONE
+
+
+def _ids_of(item: Item) -> tuple[int, ...]:
+    return item.token_ids if isinstance(item, Chunk) else ()
 
 
 def _usage_of(ends: Sequence[Finished]) -> Document:

@@ -7,7 +7,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from localphi.config import BackendName
 from localphi.engine.base import variant_for
-from localphi.engine.client import EngineClient, Engines, EngineState
+from localphi.engine.client import Engine, Engines, EngineState
 from localphi.errors import LocalphiError, ModelDamaged, WorkerDied
 from localphi.models.store import ModelFolder, ModelStore
 from localphi.routes.answer_forms import JSON, ref
@@ -72,7 +72,7 @@ def _not_ready(why: LocalphiError) -> Response:
     return response
 
 
-def _state(folder: ModelFolder, engine: EngineClient) -> EngineState:
+def _state(folder: ModelFolder, engine: Engine) -> EngineState:
     """What the model does. Raises what will keep it from being loaded; starts a worker that has died."""
     state = engine.state
     if state.status == "idle":

@@ -13,7 +13,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 
 from localphi.engine.base import Encode, Encoded
-from localphi.engine.client import EngineClient, Engines
+from localphi.engine.client import Engine, Engines
 from localphi.engine.prompt import prompt_text
 from localphi.engine.queueing import Places
 from localphi.models.store import ModelFolder, ModelStore
@@ -91,7 +91,7 @@ def blueprint(store: ModelStore, engines: Engines) -> Blueprint:
         model = parse_model(fields)
         return store.get(model) if model else store.default()
 
-    def _engine(fields: Body) -> EngineClient:
+    def _engine(fields: Body) -> Engine:
         return engines.get(_folder(fields).id)
 
     return routes

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Iterator
 
 from flask import Flask, Response, g, request
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
 from localphi.chat import Chunk, Finished, Item
 from localphi.engine.client import Answer, Engines
 from localphi.errors import LocalphiError
+from localphi.routes.tracing import AnswerTrace, Tracing
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _SPEEDS = (1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1000, 2000, 5000)
@@ -25,7 +26,8 @@ _NO_ROUTE = "none"
 class Metrics:
     """The counters of one application."""
 
-    def __init__(self, engines: Engines) -> None:
+    def __init__(self, engines: Engines, tracing: Tracing | None = None) -> None:
+        self._tracing = tracing or Tracing()
         self._registry = registry = CollectorRegistry()
         registry.register(_Engines(engines))
         self._requests = Counter(
@@ -46,6 +48,12 @@ class Metrics:
         )
         self.prompt_tokens = Counter(
             "localphi_prompt_tokens", "Tokens of the prompts of answers.", ["model"], registry=registry
+        )
+        self.cached_tokens = Counter(
+            "localphi_cached_prompt_tokens",
+            "Tokens of prompts that need not be computed again.",
+            ["model"],
+            registry=registry,
         )
         self.generated_tokens = Counter(
             "localphi_generated_tokens",
@@ -90,7 +98,8 @@ class Metrics:
     def watch(self, model_id: str, answers: Iterable[Answer]) -> None:
         """Count the answers of the request at hand. model_id: one of the store's."""
         for answer in answers:
-            answer.watch(_Meter(self, model_id, answer, g.started_s))
+            trace = self._tracing.of_answer(model_id, g.started_s)
+            answer.watch(_Meter(self, model_id, answer, g.started_s, trace))
 
     def text(self) -> bytes:
         """Everything counted so far, in Prometheus's text format."""
@@ -112,14 +121,23 @@ def _start_clock() -> None:
 class _Meter:
     """Watches one answer."""
 
-    def __init__(self, metrics: Metrics, model_id: str, answer: Answer, started_s: float) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        model_id: str,
+        answer: Answer,
+        started_s: float,
+        trace: AnswerTrace | None = None,
+    ) -> None:
         self._metrics = metrics
+        self._trace = trace
         self._model_id = model_id
         self._answer = answer
         self._entered = False
         self._started_s = started_s
         self._counted = 0
-        metrics.prompt_tokens.labels(model_id).inc(answer.prompt_tokens)
+        self._begun = False
+        metrics.prompt_tokens.labels(model_id).inc(answer.prompt_tokens)  # 0 where the end will tell
         metrics.generated_tokens.labels(model_id)  # 0 is a number, too
 
     def __call__(self, item: Item | LocalphiError | None) -> None:
@@ -127,12 +145,20 @@ class _Meter:
         if not self._entered and self._answer.queued_s is not None:
             self._entered = True
             metrics.queue_s.labels(model_id).observe(self._answer.queued_s)
+            if self._trace is not None:
+                self._trace.reached("prompt", self._started_s + self._answer.queued_s)
         match item:
-            case Chunk(token_ids=token_ids):
+            case Chunk(text=text, token_ids=token_ids):
+                self._begin(bool(text or token_ids))
                 self._count_tokens(len(token_ids))
             case Finished(reason, usage):
-                # The token that ended it is in no chunk.
-                self._count_tokens(usage.completion_tokens - self._counted)
+                self._begin(usage.completion_tokens > 0)
+                # The token that ended it is in no chunk, and not every upstream server tells ids.
+                self._count_tokens(max(0, usage.completion_tokens - self._counted))
+                metrics.prompt_tokens.labels(model_id).inc(
+                    max(0, usage.prompt_tokens - self._answer.prompt_tokens)
+                )
+                metrics.cached_tokens.labels(model_id).inc(usage.cached_tokens or 0)
                 self._end(reason)
                 metrics.answer_s.labels(model_id).observe(time.perf_counter() - self._started_s)
                 if usage.tokens_per_second is not None:
@@ -142,14 +168,21 @@ class _Meter:
             case None:
                 self._end("abandoned")
 
-    def _count_tokens(self, number: int) -> None:
-        if number and not self._counted:
+    def _begin(self, begins: bool) -> None:
+        if begins and not self._begun:
+            self._begun = True
             seconds = time.perf_counter() - self._started_s
             self._metrics.first_token_s.labels(self._model_id).observe(seconds)
+            if self._trace is not None:
+                self._trace.reached("answer", self._started_s + seconds)
+
+    def _count_tokens(self, number: int) -> None:
         self._counted += number
         self._metrics.generated_tokens.labels(self._model_id).inc(number)
 
     def _end(self, how: str) -> None:
+        if self._trace is not None:
+            self._trace.end(how, self._counted)
         self._metrics.answers.labels(self._model_id, how).inc()
 
 
@@ -174,11 +207,43 @@ class _Engines(Collector):
         unloads = CounterMetricFamily(
             "localphi_model_unloads", "How often a model was unloaded to free its memory.", labels=["model"]
         )
+        kv_used = GaugeMetricFamily(
+            "localphi_kv_used_ratio", "Part of the KV pool that answers were promised.", labels=["model"]
+        )
         for model_id, state in self._engines.states().items():
+            if state.kv_used is not None:
+                kv_used.add_metric([model_id], state.kv_used)
             active.add_metric([model_id], state.active)
             queue.add_metric([model_id], max(0, state.held - state.active))
             loaded.add_metric([model_id], state.status == "loaded")
             restarts.add_metric([model_id], state.restarts)
             loads.add_metric([model_id], state.loads)
             unloads.add_metric([model_id], state.unloads)
-        yield from (active, queue, loaded, restarts, loads, unloads)
+        yield from (active, queue, loaded, restarts, loads, unloads, kv_used, *self._places())
+
+    def _places(self) -> Iterator[Metric]:
+        """Of upstream servers and replicas, by their names: those that were configured, or that Ray gave."""
+        labels = ["model", "upstream"]
+        active = GaugeMetricFamily(
+            "localphi_upstream_active_answers", "Answers that it works on for this server.", labels=labels
+        )
+        counted = {
+            "answers": "Answers that it has completed.",
+            "lost": "Answers that it has lost in the middle.",
+            "generated_tokens": "Tokens that it has generated.",
+            "cached_tokens": "Tokens of prompts that it need not compute again.",
+        }
+        families = {
+            name: CounterMetricFamily(f"localphi_upstream_{name}", about, labels=labels)
+            for name, about in counted.items()
+        }
+        first = SummaryMetricFamily(
+            "localphi_upstream_first_token_seconds", "From asking it to the first token.", labels=labels
+        )
+        for model_id, places in self._engines.places().items():
+            for where, counts in places.items():
+                active.add_metric([model_id, where], counts.active)
+                first.add_metric([model_id, where], counts.begun, counts.first_token_s)
+                for name, family in families.items():
+                    family.add_metric([model_id, where], getattr(counts, name))
+        yield from (active, *families.values(), first)

@@ -65,7 +65,13 @@ def blueprint(
         answers = submit(engines.get(folder.id), asked, body.n, gone, client_name())
         metrics.watch(folder.id, answers)
         has_logprobs = asked.top_logprobs is not None
-        wire = ChatWire(_named(folder.id, asked), answers, has_tools=bool(asked.tools), logprobs=has_logprobs)
+        wire = ChatWire(
+            _named(folder.id, asked),
+            answers,
+            has_tools=bool(asked.tools),
+            logprobs=has_logprobs,
+            tells_ids=body.tells_ids,
+        )
         if not body.stream:
             return jsonify(wire.completion(gone))
         events = partial(wire.events, body.include_usage)
@@ -92,7 +98,7 @@ def blueprint(
         except ContextLengthExceeded as error:
             raise ContextLengthExceeded(error.prompt_tokens, error.context_length, "prompt") from None
         metrics.watch(folder.id, answers)
-        wire = TextWire(_named(folder.id, asked), answers)
+        wire = TextWire(_named(folder.id, asked), answers, tells_ids=body.tells_ids)
         if not body.stream:
             return jsonify(wire.completion(gone))
         events = partial(wire.events, body.include_usage)

@@ -27,6 +27,9 @@ from localphi.errors import (
     StreamNotFound,
     StreamTrimmed,
     UnsupportedParameter,
+    UpstreamLost,
+    UpstreamRefused,
+    UpstreamUnreachable,
     WorkerDied,
     WorkerKeepsDying,
 )
@@ -52,6 +55,9 @@ _TABLE: tuple[tuple[type[LocalphiError], int, str, str | None], ...] = (
     (RequestAbandoned, 499, "server_error", "client_left"),
     (EngineStopping, 503, "server_error", "stopping"),
     (WorkerDied, 503, "server_error", "worker_died"),
+    (UpstreamUnreachable, 503, "server_error", "upstream_unreachable"),
+    (UpstreamRefused, 502, "server_error", "upstream_refused"),
+    (UpstreamLost, 502, "server_error", "upstream_lost"),
     (LocalphiError, 500, "server_error", "engine_failed"),
 )
 
@@ -80,7 +86,7 @@ def _localphi_error(error: LocalphiError) -> Response:
     status, _, _ = _look_up(error)
     response = jsonify(error_object(error))
     response.status_code = status
-    if isinstance(error, EngineBusy | MemoryInUse | WorkerKeepsDying):
+    if isinstance(error, EngineBusy | MemoryInUse | UpstreamUnreachable | WorkerKeepsDying):
         response.headers["Retry-After"] = str(error.retry_after_s)
     return response
 

@@ -86,12 +86,16 @@ TEXT_UNSUPPORTED: tuple[Refusal, ...] = (
 
 @dataclass(frozen=True)
 class _CompletionBody:
-    """A valid request on the wire, still without the model's defaults. n: how many answers are wanted."""
+    """A valid request on the wire, still without the model's defaults.
+
+    n: how many answers are wanted. tells_ids: chunks have the ids of their tokens, in vLLM's words.
+    """
 
     model: str | None
     n: int
     stream: bool
     include_usage: bool
+    tells_ids: bool
     fields: Body
 
     @property
@@ -134,6 +138,7 @@ class TextCompletionBody(_CompletionBody):
             tells_progress=self.tells_progress,
             ignore_end=boolean(self.fields, "ignore_eos"),
             adapter=parse_adapter(self.fields),
+            begun_ids=_begun_ids(self.fields, self.n, manifest.context_length),
         )
 
 
@@ -158,6 +163,7 @@ def _common(fields: Body) -> dict[str, Any]:
         "n": _answers(fields),
         "stream": boolean(fields, "stream"),
         "include_usage": _include_usage(fields),
+        "tells_ids": boolean(fields, "return_token_ids"),  # only a stream tells; a whole answer has none
         "fields": fields,
     }
 

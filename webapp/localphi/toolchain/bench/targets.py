@@ -20,7 +20,7 @@ from typing import IO, Any, Protocol
 from urllib.parse import urlsplit
 
 from localphi.chat import ChatRequest, Chunk, Finished, RawPrompt
-from localphi.engine.client import EngineClient
+from localphi.engine.client import Engine
 from localphi.errors import BenchFailed, ContextLengthExceeded
 from localphi.toolchain.bench.answers import Timed
 
@@ -44,7 +44,7 @@ class EngineTarget:
     """The engine, without HTTP. Greedy, and on to `max_tokens`."""
 
     name: str
-    engine: EngineClient
+    engine: Engine
 
     def ask(self, prompt: Sequence[int], max_tokens: int) -> Timed:
         """Raises DoesNotFit."""

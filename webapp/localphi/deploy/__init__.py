@@ -1,0 +1,1 @@
+"""localphi on more than one machine: its engine in the replicas of Ray Serve."""
