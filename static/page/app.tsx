@@ -1,5 +1,5 @@
 import { useSignal } from '@preact/signals';
-import { useEffect } from 'preact/hooks';
+import { useCallback, useEffect } from 'preact/hooks';
 
 import type { Library } from './chats/library';
 import { Side } from './chats/side';
@@ -39,6 +39,10 @@ export function App({ engine, library, settings, shelf, serverKey, ui }: Props) 
     const last = conversation.entries.peek().findLast(({ role }) => role === 'user');
     if (last) editing.value = last.id;
   };
+  const contextLength = useCallback(
+    () => shelf.contextLength(engine.modelId.peek()),
+    [shelf, engine],
+  );
   const closeDialog = () => {
     ui.dialog.value = null;
   };
@@ -56,7 +60,13 @@ export function App({ engine, library, settings, shelf, serverKey, ui }: Props) 
         <footer class="dock">
           {ui.dialog.value !== 'models' && <Toast ui={ui} />}
           <LoadStatus engine={engine} />
-          <Composer key={conversation.id} conversation={conversation} onEditLast={editLast} />
+          <Composer
+            key={conversation.id}
+            conversation={conversation}
+            ui={ui}
+            contextLength={contextLength}
+            onEditLast={editLast}
+          />
         </footer>
       </div>
       {ui.dialog.value === 'help' && <Help ui={ui} onClose={closeDialog} />}

@@ -59,7 +59,7 @@ export class ServerCatalogue {
   /** Those whose description cannot be read are left out. */
   async models(): Promise<readonly ServerModel[]> {
     const ids = await fetchModelIds(this.#fetch);
-    const found = await Promise.allSettled(ids.map((id) => this.#model(id)));
+    const found = await Promise.allSettled(ids.map((id) => this.model(id)));
     return found.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
   }
 
@@ -101,7 +101,7 @@ export class ServerCatalogue {
     }
   }
 
-  async #model(id: string): Promise<ServerModel> {
+  async model(id: string): Promise<ServerModel> {
     const [model = id] = id.split(':');
     const json = await this.#json('GET', `/models/${encodeURIComponent(model)}/localphi.json`);
     const { name, contextLength, variants } = parseManifest(json);

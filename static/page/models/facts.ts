@@ -38,7 +38,7 @@ export async function readFacts(): Promise<Facts> {
 
 async function readGpu(): Promise<Facts['gpu']> {
   try {
-    const { gpu } = navigator as { gpu?: Gpu } & Navigator;
+    const gpu = Reflect.get(navigator, 'gpu') as Gpu | undefined;
     const adapter = await gpu?.requestAdapter();
     if (!adapter) return null;
     const info: AdapterInfo = adapter.info ?? {};

@@ -52,6 +52,14 @@ export class Shelf {
     });
   }
 
+  /** How many tokens this model reads; null where the server does not say. */
+  async contextLength(modelId: string | null): Promise<number | null> {
+    if (modelId === null) return null;
+    const known = this.#stock.peek()?.models.find(({ id }) => id === modelId);
+    const model = known ?? (await this.#server.model(modelId).catch(() => null));
+    return model?.contextLength ?? null;
+  }
+
   /** Begins a fetch, or goes on with it. */
   async get(sourceId: string): Promise<void> {
     await this.#try(async () => {

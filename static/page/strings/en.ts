@@ -156,7 +156,7 @@ export const english = {
   copy: 'Copy',
   copyCode: 'Copy code',
   copyAnswer: 'Copy answer',
-  copyOutcome: (outcome: 'copied' | 'failed') =>
+  copyOutcome: (outcome: 'copied' | 'failed'): string =>
     outcome === 'copied' ? 'Copied' : 'Could not copy',
   /** Over code without a language. */
   code: 'code',
@@ -346,7 +346,7 @@ export const english = {
   contextCost: (tokens: number, bytes: number) =>
     `A chat of ${f.count(tokens)} tokens takes ${f.amount(bytes)} of memory beside the model.`,
   fit: (fit: Fit) => fits[fit],
-  runsAt: (browser: boolean) => (browser ? 'browser and server' : 'server only'),
+  runsAt: (browser: boolean): string => (browser ? 'browser and server' : 'server only'),
   useModel: 'Use',
   useModelLabel: (name: string) => `Use ${name}`,
   getModel: 'Get',
