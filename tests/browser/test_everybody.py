@@ -53,7 +53,7 @@ def shared(browser: Browser, echo: LiveServer) -> Iterator[Page]:
 def _axe(page: Page) -> list[str]:
     found: list[str] = []
     for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         if not page.evaluate("'axe' in window"):
             page.evaluate(AXE.read_text(encoding="utf-8"))
         found += [f"{scheme}: {line}" for line in page.evaluate(RUN_AXE)]
