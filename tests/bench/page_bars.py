@@ -4,8 +4,8 @@
 
 `usable`: from the request to a box that takes text, with the model's files refused. `scripts`: what the
 page loads before anybody does anything, gzip, without ONNX Runtime and the worker. `longest task`: of the
-main thread from sending to the end of an answer, on WASM by the demo model, and by a server that says some four
-hundred words as fast as it can.
+main thread from sending to the end of an answer, on WASM by the demo model, and by a server that says
+some four hundred words as fast as it can.
 """
 
 from __future__ import annotations
@@ -34,11 +34,7 @@ OBSERVE_PAINT = """new MutationObserver((_, observer) => {
   observer.disconnect();
   window.usableMs = performance.now();
 }).observe(document, { childList: true, subtree: true });"""
-OBSERVE_TASKS = """() => {
-  window.tasks = [];
-  new PerformanceObserver((list) => window.tasks.push(...list.getEntries().map((task) => task.duration)))
-    .observe({ type: 'longtask' });
-}"""
+TRACED = ["toplevel", "devtools.timeline", "disabled-by-default-devtools.timeline"]
 
 
 def script_bytes() -> int:
@@ -72,19 +68,28 @@ def usable_ms(browser: Browser, url: str) -> float:
     return statistics.median(times)
 
 
-def longest_task_ms(browser: Browser, url: str, question: str) -> float:
-    """0 when none was longer than 50 ms, which is all that browsers tell."""
+def longest_task_ms(browser: Browser, url: str, question: str) -> tuple[float, float]:
+    """By the clock, and in time of the processor: on a busy machine a task waits in its middle."""
     context = browser.new_context(service_workers="block")
     page = context.new_page()
     page.goto(url)
     ready(page)
     _ask(page, "Hello")  # the first answer brings what is loaded when it is needed
     page.get_by_test_id("composer").fill(question)
-    page.evaluate(OBSERVE_TASKS)
+    browser.start_tracing(page=page, categories=TRACED)
     _send(page)
-    longest = float(page.evaluate("Math.max(0, ...tasks)"))
+    events = json.loads(browser.stop_tracing())["traceEvents"]
     context.close()
-    return longest
+    names = [event for event in events if event.get("name") == "thread_name"]
+    main = {_thread(event) for event in names if event["args"]["name"] == "CrRendererMain"}
+    ours = [event for event in events if event.get("name") == "RunTask" and _thread(event) in main]
+    tasks = [task for task in ours if "tdur" in task]  # those cut off where the trace ends have none
+    assert tasks, "the browser has traced no task"
+    return max(task["dur"] for task in tasks) / 1000, max(task["tdur"] for task in tasks) / 1000
+
+
+def _thread(event: dict[str, Any]) -> tuple[int, int]:
+    return event["pid"], event["tid"]
 
 
 def _ask(page: Page, text: str) -> None:
@@ -115,8 +120,7 @@ def measure() -> dict[str, Any]:
         "browser": f"Chromium {version}",
         "usable_ms": round(usable),
         "scripts_bytes": script_bytes(),
-        "longest_task_wasm_ms": round(wasm),
-        "longest_task_fast_server_ms": round(fast),
+        "longest_task_ms": {"wasm": wasm, "fast server": fast},
     }
 
 
@@ -125,9 +129,9 @@ def main() -> None:
     print("| what | measured | bar |\n| --- | --- | --- |")
     print(f"| usable before any model loads | {found['usable_ms']} ms | 1,000 ms |")
     print(f"| scripts of the page, gzip | {found['scripts_bytes'] / 1000:.1f} kB | 150 kB |")
-    for where in ("wasm", "fast_server"):
-        longest = found[f"longest_task_{where}_ms"]
-        print(f"| longest task while answering, {where} | {longest or 'below 50'} ms | 50 ms |")
+    for where, (clock, processor) in found["longest_task_ms"].items():
+        times = f"{clock:.0f} ms, {processor:.0f} ms of them at work"
+        print(f"| longest task while answering, {where} | {times} | 50 ms |")
     print(json.dumps(found))
 
 

@@ -2,8 +2,9 @@
 
     make pictures      writes docs/page-*.png
 
-They show the page as it is: a server with the demo model, in this process, and a real browser. Only the long answer is not the model's: it comes from a server that
-says what it is asked, because the demo model knows no code.
+They show the page as it is: a server with the demo model, in this process, and a real browser. Only the long
+answer is not the model's: it comes from a server that says what it is asked, because the demo model knows no
+code.
 """
 
 from __future__ import annotations

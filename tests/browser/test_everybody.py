@@ -62,7 +62,9 @@ def _axe(page: Page) -> list[str]:
 
 def _ask(page: Page, text: str) -> None:
     page.get_by_test_id("composer").fill(text)
+    before = page.get_by_test_id("message-assistant").count()
     page.get_by_test_id("composer").press("Enter")
+    expect(page.get_by_test_id("message-assistant")).to_have_count(before + 1)
     expect(page.get_by_test_id("message-assistant").last).to_have_attribute("data-status", "done")
 
 
@@ -217,3 +219,67 @@ def test_too_long_a_file_is_one_clear_message(shared: Page) -> None:
     expect(shared.get_by_test_id("send")).to_be_disabled()
     shared.get_by_test_id("remove-attachment").click()
     expect(shared.get_by_test_id("send")).to_be_enabled()
+
+
+VOICES = """
+globalThis.said = [];
+class Utterance { constructor(text) { this.text = text; } }
+globalThis.SpeechSynthesisUtterance = Utterance;
+const voices = [
+  { name: 'Far', lang: 'en-US', localService: false },
+  { name: 'Near', lang: 'en-GB', localService: true },
+];
+Object.defineProperty(globalThis, 'speechSynthesis', { value: {
+  getVoices: () => voices,
+  addEventListener() {}, removeEventListener() {},
+  speak(one) { said.push([one.text, one.voice.name]); this.current = one; },
+  cancel() { this.current?.onend?.(); this.current = null; },
+} });
+"""
+
+
+def test_an_answer_is_read_aloud_by_a_voice_of_this_machine(browser: Browser, echo: LiveServer) -> None:
+    """Asked by a link, which says device and question."""
+    context = browser.new_context(service_workers="block")
+    context.add_init_script(VOICES)
+    page = context.new_page()
+    page.goto(f"{echo.url}/?device=server&model=localphi-demo&q=Read%20**this**")
+    button = page.get_by_test_id("read-aloud")
+    button.click()
+    expect(button).to_have_text("Stop reading")
+    assert page.evaluate("said") == [["Read this", "Near"]]
+    button.click()
+    expect(button).to_have_text("Read aloud")
+    assert "q=" not in page.url
+    context.close()
+
+
+def test_a_page_at_twice_its_size_needs_no_scrolling_sideways(shared: Page) -> None:
+    """640 pixels are what a window of 1280 has at 200 %; 320 are what WCAG asks for."""
+    for width in (640, 320):
+        shared.set_viewport_size({"width": width, "height": 480})
+        shared.get_by_test_id("status").click()
+        expect(shared.get_by_test_id("model-here")).to_be_visible()
+        assert shared.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        dialog = "document.querySelector('dialog')"
+        assert shared.evaluate(f"{dialog}.scrollWidth <= {dialog}.clientWidth")
+        shared.keyboard.press("Escape")
+        expect(shared.get_by_test_id("models")).to_have_count(0)
+    shared.set_viewport_size({"width": 1100, "height": 760})
+
+
+def test_live_regions_say_an_answer_once(shared: Page) -> None:
+    """What grows word by word is not in one: a screen reader would read every piece of it."""
+    shared.evaluate("""() => {
+      window.announced = [];
+      const regions = document.querySelectorAll('[aria-live], [role=status], [role=alert]');
+      const note = ([{ target }]) => window.announced.push(target.textContent);
+      const watched = { childList: true, subtree: true, characterData: true };
+      for (const region of regions) new MutationObserver(note).observe(region, watched);
+    }""")
+    _ask(shared, "one two three four five")
+    expect(shared.get_by_test_id("announcer")).to_have_text("one two three four five")
+    told = [text for text in shared.evaluate("announced") if text]
+    assert told == ["one two three four five"]
+    inside = "() => document.querySelector('[data-testid=answer-text]').closest('[aria-live]') === null"
+    assert shared.evaluate(inside)
