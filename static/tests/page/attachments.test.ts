@@ -6,6 +6,7 @@ import {
   splitAttachments,
   withAttachments,
 } from '../../page/attachments';
+import { titleOf } from '../../page/chats/record';
 
 test('files in a question are found in it again', () => {
   const attachments = [
@@ -38,4 +39,10 @@ test('tokens are guessed by the script', () => {
   expect(estimateTokens('')).toBe(0);
   expect(estimateTokens('word '.repeat(70))).toBe(100);
   expect(estimateTokens('你好世界')).toBe(4);
+});
+
+test('a chat is called after the question, not after its files', () => {
+  const file = { name: 'a.txt', text: 'x' };
+  expect(titleOf(withAttachments('What is this?', [file]))).toBe('What is this?');
+  expect(titleOf(withAttachments('', [file]))).toBe('a.txt');
 });
