@@ -6,7 +6,7 @@ BIN := .venv/bin
 PAGE_SOURCES := $(shell find static -type f -not -path '*/node_modules/*' -not -path '*/dist/*')
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help serve test check test-page test-python browser clients vectors docs clean
+.PHONY: help serve test check test-page test-python browser clients vectors docs pictures clean
 
 help:
 	@echo "make serve    install, build the page, serve it on http://localhost:8000 and open it"
@@ -45,6 +45,9 @@ vectors: .venv/.installed-for-tests
 
 docs: .venv/.installed-for-tests
 	$(BIN)/python tests/support_table.py
+
+pictures: .venv/.installed-for-tests browser
+	PYTHONPATH=webapp:tests:tests/browser $(BIN)/python tests/browser/screenshots.py
 
 clean:
 	rm -rf .venv .venv-clients build dist static/dist static/node_modules tests/conformance/js/node_modules tests/output

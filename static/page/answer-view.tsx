@@ -4,6 +4,7 @@ import { grows } from './conversation';
 import { CopyButton } from './copy-button';
 import { ErrorBox } from './error-box';
 import { Markdown } from './markdown/view';
+import { ReadAloud } from './read-aloud';
 import { strings } from './strings';
 import { ToolCards } from './tools/tool-cards';
 
@@ -55,6 +56,7 @@ function AnswerActions({ entry, conversation }: Omit<Props, 'last'>) {
     <>
       <Alternatives entry={entry} conversation={conversation} />
       {text !== '' && <CopyButton text={text} label={strings.copyAnswer} testId="copy-answer" />}
+      {text !== '' && <ReadAloud text={text} />}
       {entry.status.value.state !== 'failed' && (
         <button
           type="button"

@@ -1,5 +1,5 @@
 import { useSignal } from '@preact/signals';
-import { useEffect } from 'preact/hooks';
+import { useCallback, useEffect } from 'preact/hooks';
 
 import type { Library } from './chats/library';
 import { Side } from './chats/side';
@@ -9,6 +9,8 @@ import { Header } from './header';
 import { Help } from './help';
 import { KeyDialog } from './key-dialog';
 import { LoadStatus } from './load-status';
+import { ModelsDialog } from './models/models-dialog';
+import type { Shelf } from './models/shelf';
 import type { ServerKey } from './server-key';
 import type { Settings } from './settings';
 import { SettingsDialog } from './settings-dialog';
@@ -23,11 +25,12 @@ interface Props {
   readonly engine: Engine;
   readonly library: Library;
   readonly settings: Settings;
+  readonly shelf: Shelf;
   readonly serverKey: ServerKey;
   readonly ui: Ui;
 }
 
-export function App({ engine, library, settings, serverKey, ui }: Props) {
+export function App({ engine, library, settings, shelf, serverKey, ui }: Props) {
   const keyRequest = serverKey.request.value;
   const conversation = library.current.value;
   const editing = useSignal<string | null>(null);
@@ -36,6 +39,10 @@ export function App({ engine, library, settings, serverKey, ui }: Props) {
     const last = conversation.entries.peek().findLast(({ role }) => role === 'user');
     if (last) editing.value = last.id;
   };
+  const contextLength = useCallback(
+    () => shelf.contextLength(engine.modelId.peek()),
+    [shelf, engine],
+  );
   const closeDialog = () => {
     ui.dialog.value = null;
   };
@@ -51,14 +58,23 @@ export function App({ engine, library, settings, serverKey, ui }: Props) {
           editing={editing}
         />
         <footer class="dock">
-          <Toast ui={ui} />
+          {ui.dialog.value !== 'models' && <Toast ui={ui} />}
           <LoadStatus engine={engine} />
-          <Composer key={conversation.id} conversation={conversation} onEditLast={editLast} />
+          <Composer
+            key={conversation.id}
+            conversation={conversation}
+            ui={ui}
+            contextLength={contextLength}
+            onEditLast={editLast}
+          />
         </footer>
       </div>
       {ui.dialog.value === 'help' && <Help ui={ui} onClose={closeDialog} />}
       {ui.dialog.value === 'settings' && (
         <SettingsDialog settings={settings} serverKey={serverKey} onClose={closeDialog} />
+      )}
+      {ui.dialog.value === 'models' && (
+        <ModelsDialog engine={engine} shelf={shelf} ui={ui} onClose={closeDialog} />
       )}
       {keyRequest && <KeyDialog key={keyRequest.id} serverKey={serverKey} request={keyRequest} />}
     </>

@@ -5,7 +5,6 @@ import { useEffect, useRef } from 'preact/hooks';
 import type { DeviceChoice, RungReport } from '../shared/protocol';
 import type { Library } from './chats/library';
 import type { Engine } from './engine';
-import { KeptModels } from './kept-models';
 import { preferences, without } from './preferences';
 import { strings } from './strings';
 import type { Ui } from './ui';
@@ -57,6 +56,7 @@ export function DevicePicker({ engine, library, ui }: Props) {
         <DeviceList
           engine={engine}
           ui={ui}
+          onClose={close}
           onChoose={(choice) => {
             close();
             library.stopAll();
@@ -76,7 +76,12 @@ interface ListProps {
   readonly onChoose: (choice: DeviceChoice) => void;
 }
 
-function DeviceList({ engine, ui, onChoose }: ListProps & { readonly ui: Ui }) {
+interface PanelProps extends ListProps {
+  readonly ui: Ui;
+  readonly onClose: () => void;
+}
+
+function DeviceList({ engine, ui, onChoose, onClose }: PanelProps) {
   return (
     <div class="panel" role="group" aria-label={strings.deviceTitle} data-testid="device-list">
       <Row choice="auto" rung={null} engine={engine} onChoose={onChoose} />
@@ -89,7 +94,17 @@ function DeviceList({ engine, ui, onChoose }: ListProps & { readonly ui: Ui }) {
           onChoose={onChoose}
         />
       ))}
-      <KeptModels engine={engine} ui={ui} />
+      <button
+        type="button"
+        class="link more"
+        data-testid="open-models"
+        onClick={() => {
+          onClose();
+          ui.dialog.value = 'models';
+        }}
+      >
+        {strings.models}
+      </button>
       <a class="quiet" href={LICENCES} target="_blank" rel="noopener">
         {strings.licences}
       </a>

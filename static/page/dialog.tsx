@@ -11,10 +11,12 @@ interface Props {
   readonly testId: string;
   /** A sheet at the page's side rather than a box in its middle. */
   readonly drawer?: boolean;
+  /** With room for cards. */
+  readonly wide?: boolean;
 }
 
 /** The browser's own modal dialog: it keeps the focus, and gives it back to where it was. */
-export function Dialog({ title, onClose, children, testId, drawer = false }: Props) {
+export function Dialog({ title, onClose, children, testId, drawer = false, wide = false }: Props) {
   const element = useRef<HTMLDialogElement>(null);
   useEffect(() => {
     // In every drawing: one that was closed and asked for again in the same frame is still this one.
@@ -29,7 +31,7 @@ export function Dialog({ title, onClose, children, testId, drawer = false }: Pro
   return (
     <dialog
       ref={element}
-      class={drawer ? 'drawer' : 'dialog'}
+      class={drawer ? 'drawer' : wide ? 'dialog wide' : 'dialog'}
       data-testid={testId}
       aria-label={title}
       onClose={onClose}

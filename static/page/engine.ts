@@ -104,6 +104,7 @@ export class Engine {
   readonly #state = signal<EngineState>(CONNECTING);
   readonly #rungs = signal<readonly RungReport[]>(ALL_UNTRIED);
   readonly #choice = signal<DeviceChoice>('auto');
+  readonly #modelInUse = signal<string | null>(null);
   #run: Run = newRun('auto');
   #started: Promise<void> = Promise.resolve();
 
@@ -124,6 +125,11 @@ export class Engine {
 
   get choice(): ReadonlySignal<DeviceChoice> {
     return this.#choice;
+  }
+
+  /** Null until the server has told what there is. */
+  get modelId(): ReadonlySignal<string | null> {
+    return this.#modelInUse;
   }
 
   /** Load the model anew, from the chosen device downwards. Frees what an earlier start held. */
@@ -263,6 +269,7 @@ export class Engine {
 
   async #load(run: Run): Promise<void> {
     run.modelId = await this.#modelId();
+    if (run === this.#run) this.#modelInUse.value = run.modelId;
     if (run.choice === 'server') {
       await this.#useServer(run, null);
       return;

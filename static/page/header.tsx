@@ -35,7 +35,7 @@ export function Header({ engine, library, ui }: Props) {
         <Logo />
         {strings.product}
       </h1>
-      <StatusChip engine={engine} conversation={conversation} />
+      <StatusChip engine={engine} conversation={conversation} ui={ui} />
       <DevicePicker engine={engine} library={library} ui={ui} />
       {!ui.listShown && (
         <button
@@ -58,14 +58,24 @@ export function Header({ engine, library, ui }: Props) {
 interface ChipProps {
   readonly engine: Engine;
   readonly conversation: Conversation;
+  readonly ui: Ui;
 }
 
-/** Model · device · rate of the last answer. */
-function StatusChip({ engine, conversation }: ChipProps) {
+/** Model · device · rate of the last answer; says more when pressed. */
+function StatusChip({ engine, conversation, ui }: ChipProps) {
   return (
-    <p class="chip" data-testid="status">
+    <button
+      type="button"
+      class="chip"
+      data-testid="status"
+      aria-haspopup="dialog"
+      title={strings.models}
+      onClick={() => {
+        ui.dialog.value = 'models';
+      }}
+    >
       {statusParts(engine, conversation).join(' · ')}
-    </p>
+    </button>
   );
 }
 

@@ -11,6 +11,8 @@ import { exposeDebug } from './debug';
 import { Engine } from './engine';
 import { openHistory } from './history';
 import { LocalBackend } from './local-backend';
+import { ServerCatalogue } from './models/catalogue';
+import { Shelf } from './models/shelf';
 import { keepForOffline } from './offline';
 import { persistStorage } from './persist';
 import { parseLink, preferences, without } from './preferences';
@@ -19,7 +21,7 @@ import { rootState } from './root-state';
 import { ServerKey } from './server-key';
 import { Settings } from './settings';
 import { startWorker } from './start-worker';
-import { strings } from './strings';
+import { speak, strings } from './strings';
 import { Ui } from './ui';
 
 /** Less than this, zoom counted in, leaves no room for a list beside the chat. Style sheets know it, too. */
@@ -44,6 +46,7 @@ async function start(root: HTMLElement): Promise<void> {
   engine.start(link.device ?? preferences.device);
   if (link.debug) exposeDebug(engine);
 
+  const speaking = speak();
   const settings = new Settings();
   const library = new Library(
     engine,
@@ -57,8 +60,10 @@ async function start(root: HTMLElement): Promise<void> {
   addEventListener('pagehide', () => {
     library.flush();
   });
+  await speaking;
   showState(root, engine, library);
-  render(<App {...{ engine, library, settings, serverKey, ui }} />, root);
+  const shelf = new Shelf(new ServerCatalogue(serverKey.fetch));
+  render(<App {...{ engine, library, settings, shelf, serverKey, ui }} />, root);
   if (link.question !== null) ask(library, link.question);
   await keepForOffline(ui);
 }

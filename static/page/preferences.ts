@@ -1,5 +1,7 @@
 /** What the address and earlier visits say about how to start. */
 import type { DeviceChoice } from '../shared/protocol';
+import { isLanguage } from './strings/languages';
+import type { Language } from './strings/languages';
 
 const CHOICES: readonly string[] = [
   'auto',
@@ -12,6 +14,7 @@ const DEVICE_KEY = 'localphi.device';
 const MODEL_KEY = 'localphi.model';
 const SIDE_KEY = 'localphi.side';
 const KEYS_KEY = 'localphi.single-keys';
+const LANGUAGE_KEY = 'localphi.language';
 
 /** The deep link: ?device=, ?model=, ?q=, ?debug=1. */
 export interface Link {
@@ -60,6 +63,14 @@ export const preferences = {
   set sideOpen(open: boolean) {
     write(SIDE_KEY, open ? 'open' : 'closed');
   },
+  /** Null: as the browser says. */
+  get language(): Language | null {
+    const kept = read(LANGUAGE_KEY);
+    return isLanguage(kept) ? kept : null;
+  },
+  set language(language: Language | null) {
+    write(LANGUAGE_KEY, language ?? '');
+  },
   /** Whether keys of one character are shortcuts; people who speak to their computer want them off. */
   get singleKeys(): boolean {
     return read(KEYS_KEY) !== 'off';
@@ -68,6 +79,15 @@ export const preferences = {
     write(KEYS_KEY, on ? 'on' : 'off');
   },
 };
+
+/** The address that starts with this model, on this device or as before. */
+export function withModel(modelId: string, href: string, device?: DeviceChoice): string {
+  const url = new URL(href);
+  url.searchParams.set('model', modelId);
+  if (device === undefined) url.searchParams.delete('device');
+  else url.searchParams.set('device', device);
+  return url.href;
+}
 
 function blankAsNull(text: string | null): string | null {
   return text === null || text.trim() === '' ? null : text.trim();

@@ -3,6 +3,7 @@ import type { Signal } from '@preact/signals';
 import { useLayoutEffect, useRef } from 'preact/hooks';
 
 import { Alternatives } from './alternatives';
+import { estimateTokens, splitAttachments } from './attachments';
 import { useGrowth } from './composer';
 import type { Conversation, Entry } from './conversation';
 import { strings } from './strings';
@@ -20,10 +21,17 @@ export function QuestionView({ entry, conversation, editing }: Props) {
   if (editing.value === entry.id) {
     return <Editor entry={entry} conversation={conversation} editing={editing} />;
   }
+  const { question, attachments } = splitAttachments(entry.content.value);
   return (
     <article class="asked" aria-label={strings.you}>
       <div class="question" data-testid="message-user">
-        {entry.content.value}
+        {question}
+        {attachments.map(({ name, text }) => (
+          <details key={name} class="attached" data-testid="attached">
+            <summary>{strings.attached(name, estimateTokens(text))}</summary>
+            <pre tabIndex={0}>{text}</pre>
+          </details>
+        ))}
       </div>
       <div class="asked-foot">
         <button

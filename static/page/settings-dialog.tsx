@@ -1,6 +1,8 @@
 import { useSignal } from '@preact/signals';
 
 import { Dialog } from './dialog';
+import { LanguageInput } from './language-input';
+import { PromptInput } from './prompt-input';
 import { SchemaInput } from './schema-input';
 import type { ServerKey } from './server-key';
 import { DEFAULTS, RANGES, parseNumber, parseStops, showStops } from './settings';
@@ -28,18 +30,13 @@ export function SettingsDialog({ settings, serverKey, onClose }: Props) {
     <Dialog title={strings.settings} onClose={onClose} testId="settings">
       {/* A new form after a reset, because its fields keep what was typed into them. */}
       <form key={version.value} class="form" method="dialog">
-        <label class="field">
-          <span>{strings.systemPrompt}</span>
-          <textarea
-            rows={3}
-            data-testid="system-prompt"
-            placeholder={strings.systemPromptHint}
-            defaultValue={value.systemPrompt}
-            onInput={(event) => {
-              change({ systemPrompt: event.currentTarget.value });
-            }}
-          />
-        </label>
+        <LanguageInput />
+        <PromptInput
+          prompt={value.systemPrompt}
+          onChange={(systemPrompt) => {
+            change({ systemPrompt });
+          }}
+        />
         <NumberInputs fields={FIRST_FIELDS} value={value} onChange={change} />
         <details
           data-testid="more-settings"

@@ -9,6 +9,7 @@ import type { Engine } from './engine';
 import { Logo } from './logo';
 import { QuestionView } from './question-view';
 import { strings } from './strings';
+import { english } from './strings/en';
 
 interface Props {
   readonly engine: Engine;
@@ -51,13 +52,16 @@ export function Transcript({ engine, conversation, editing }: Props) {
 function Welcome({ engine, conversation }: Omit<Props, 'editing'>) {
   const state = engine.state.value;
   const onServer = state.phase === 'ready' && state.device === 'server';
+  // The demo model was taught its answers in English only.
+  const demo = engine.modelId.value === DEMO;
+  const examples = demo ? english.examples : strings.examples;
   return (
     <section class="welcome">
       <Logo />
       <p class="lead">{onServer ? strings.onServer(otherHost()) : strings.here}</p>
       <ul class="examples" aria-label={strings.examplesLabel}>
-        {strings.examples.map((example) => (
-          <li key={example}>
+        {examples.map((example) => (
+          <li key={example} lang={demo ? 'en' : undefined}>
             <button
               type="button"
               class="button"
@@ -103,6 +107,8 @@ function useFollow(conversation: Conversation): void {
     });
   });
 }
+
+const DEMO = 'localphi-demo';
 
 const NEAR_END_PX = 80;
 

@@ -10,7 +10,7 @@ export interface ToastContent {
   readonly alarm: boolean;
 }
 
-export type DialogName = 'help' | 'settings';
+export type DialogName = 'help' | 'settings' | 'models';
 
 /** Elements that shortcuts go to, by their id. */
 export type Target = 'composer' | 'search';

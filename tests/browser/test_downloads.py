@@ -290,7 +290,7 @@ def test_a_byte_that_flips_at_rest_is_found_by_a_check(open_model: OpenModel, se
     page.reload()
     _ready(page)
     assert server.faults.sent == sent
-    page.get_by_test_id("device").click()
+    page.get_by_test_id("status").click()
     page.get_by_test_id("check-model").click()
     expect(page.get_by_test_id("toast")).to_contain_text("damaged", timeout=READY_MS)
     assert server.faults.sent == sent + SMALL
@@ -324,13 +324,14 @@ def test_what_an_earlier_version_kept_is_adopted(open_model: OpenModel, server: 
 
 def test_a_model_can_be_deleted(open_model: OpenModel, server: FaultyServer) -> None:
     page = open_model()
-    page.get_by_test_id("device").click()
+    page.get_by_test_id("status").click()
     kept = page.get_by_test_id("kept-model")
     expect(kept).to_contain_text(re.compile(r"small · \d+\.\d MB"))
     expect(page.get_by_test_id("usage")).to_contain_text(re.compile(r"[\d.]+ MB of [\d.]+ GB used"))
     page.get_by_test_id("delete-model").click()
     page.get_by_test_id("delete-model").click()
     expect(kept).to_have_count(0)
+    page.get_by_test_id("close-dialog").click()
     assert page.evaluate(STORED) == []
     _answers_right(page)  # what is loaded goes on
     sent = server.faults.sent
@@ -344,7 +345,7 @@ def test_a_model_that_another_tab_fetches_is_not_deleted(open_model: OpenModel, 
     first = open_model(wait=False)
     _wait_until(lambda: server.faults.sent > SIZE / 4, first)
     second = open_model(device="server")
-    second.get_by_test_id("device").click()
+    second.get_by_test_id("status").click()
     second.get_by_test_id("delete-model").click()
     second.get_by_test_id("delete-model").click()
     expect(second.get_by_test_id("toast")).to_contain_text("small is being fetched, here or in another tab")

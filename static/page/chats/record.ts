@@ -1,4 +1,5 @@
 /** A chat as it is kept: what the list needs, and its messages one by one. */
+import { splitAttachments } from '../attachments';
 import type { ErrorShape } from '../../shared/errors';
 import type { AnswerStats, Role } from '../../shared/protocol';
 import type { StoredRun } from '../tools/run';
@@ -46,9 +47,10 @@ export interface ChatRecord {
 
 const TITLE_CHARS = 60;
 
-/** A title made of the first words of a question, without Markdown's marks before them. */
-export function titleOf(question: string): string {
-  const line = question
+/** A title made of the first words of a question, without Markdown's marks before them and its files. */
+export function titleOf(content: string): string {
+  const { question, attachments } = splitAttachments(content);
+  const line = (question.trim() || (attachments[0]?.name ?? ''))
     .replace(/^[\s#>]+/, '')
     .trim()
     .replace(/\s+/g, ' ');
