@@ -1,6 +1,6 @@
 """localphi on Ray Serve: replicas are killed, updated and flooded, and clients notice nothing, or a 429.
 
-All tests share one Ray with two replicas of the demo model. Without Ray they are skipped: CI does not
+All tests share one Ray of two nodes with a replica of the demo model each. Without Ray they are skipped: CI does not
 install it, for that takes longer than the tests (pip install 'localphi[ray]').
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import json
+import logging
 import os
 import signal
 import socket
@@ -35,6 +36,8 @@ ray_on_loopback(Path(_FOLDER.name) / "token")
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'localphi[ray]'")
 
 with warnings.catch_warnings(action="ignore"):  # Ray's own, of pydantic
+    import ray
+    from ray.cluster_utils import Cluster as RayCluster
     from ray.serve.schema import ServeDeploySchema
 
     from localphi.deploy import config, ray_serve
@@ -48,6 +51,12 @@ PARITY = json.loads((VECTORS / "parity.json").read_text(encoding="utf-8"))
 CASE = PARITY["cases"][0]
 LONG = {"messages": CASE["messages"], "temperature": 0, "max_tokens": 200, "ignore_eos": True}
 TWO = Scale(min_replicas=2, max_replicas=2, num_cpus=1)
+NODE = {
+    "num_cpus": 2,
+    "object_store_memory": 128 * 1024**2,
+    "node_ip_address": "127.0.0.1",
+    "include_dashboard": False,
+}
 
 
 @dataclass(frozen=True)
@@ -64,9 +73,13 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     settings = Settings(home=tmp_path_factory.mktemp("home"), engine="ray", threads=1, max_requests=64)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
+    nodes = RayCluster(initialize_head=True, head_node_args=NODE)
+    nodes.add_node(**NODE)
+    ray.init(address=nodes.address, logging_level=logging.ERROR, log_to_driver=False)
     with serving(settings, ray_serve.start(settings, TWO, port)) as server:
         engine: Any = server.engines.get("localphi-demo")
         yield Cluster(server.url, engine, engine._pool._handle, settings, port)
+    nodes.shutdown()
     for each in gc.get_objects():  # Ray does not wait for the processes that it has ended
         if isinstance(each, subprocess.Popen):
             each.poll()
@@ -135,8 +148,12 @@ def test_an_answer_is_the_one_of_one_machine(cluster: Cluster) -> None:
     assert wrong.json()["error"]["code"] == "context_length_exceeded"
 
 
+def test_the_replicas_are_on_two_nodes(cluster: Cluster) -> None:
+    assert len({process.ppid() for process in _replicas()}) == 2, "each is the child of its node's raylet"
+
+
 def test_a_conversation_goes_back_to_the_replica_that_has_its_beginning(cluster: Cluster) -> None:
-    for number in range(6):
+    for number in range(12):
         first = {"role": "user", "content": f"Question {number}: what is WebGPU, and who needs it? " * 4}
         _, text, _ = _ask(cluster.url, {"messages": [first], "temperature": 0, "max_tokens": 8})
         again = [first, {"role": "assistant", "content": text}, {"role": "user", "content": "And why?"}]
