@@ -1,7 +1,7 @@
 """localphi on Ray Serve: replicas are killed, updated and flooded, and clients notice nothing, or a 429.
 
-All tests share one Ray of two nodes with a replica of the demo model each. Without Ray they are skipped: CI does not
-install it, for that takes longer than the tests (pip install 'localphi[ray]').
+All tests share one Ray of two nodes, with a replica of the demo model on each. Without Ray they are skipped
+(pip install 'localphi[ray]').
 """
 
 from __future__ import annotations
