@@ -17,6 +17,11 @@ from serving import DEMO, BufferedClient, LiveServer, serving
 pytest_plugins = ["browsing"]  # browser/browsing.py; mypy takes one conftest.py only
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browser tests last: Playwright keeps an event loop running, beside which no coroutine can be tested."""
+    items.sort(key=lambda item: "browser" in item.path.parts)
+
+
 @pytest.fixture
 def echo_settings(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path / "home", backend="echo")

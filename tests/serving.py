@@ -64,7 +64,7 @@ def serving(settings: Settings, elsewhere: Elsewhere | None = None) -> Iterator[
     finally:
         closing.set()
         for channel in list(server.active_channels.values()):  # browsers keep connections open
-            channel.close()
+            channel.handle_close()
         server.close()
         engines.close()
         thread.join(5)

@@ -1,6 +1,6 @@
 import { useSignal } from '@preact/signals';
 import type { ReadonlySignal } from '@preact/signals';
-import { useEffect } from 'preact/hooks';
+import { useLayoutEffect } from 'preact/hooks';
 
 import { MOST_BYTES, readAttachment } from './attachments';
 import type { Attachment } from './attachments';
@@ -48,9 +48,9 @@ export function useAttachments(ui: Ui): Attachments {
   };
 }
 
-/** A file that is dropped on a page replaces the page unless somebody takes it. */
+/** A file that is dropped on a page replaces the page unless somebody takes it, from the first drawing on. */
 function useDrop(onOver: (over: boolean) => void, onDrop: (files: readonly File[]) => void): void {
-  useEffect(() => {
+  useLayoutEffect(() => {
     const over = (event: DragEvent) => {
       if (event.dataTransfer?.types.includes('Files') !== true) return;
       event.preventDefault();

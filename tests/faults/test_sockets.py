@@ -46,11 +46,12 @@ def _chat(text: str, *headers: str, **fields: object) -> bytes:
 def _read(connection: socket.socket, until: bytes = b"") -> bytes:
     """What comes until the connection is closed, or `until` is there."""
     data = b""
-    while not until or until not in data:
-        piece = connection.recv(65536)
-        if not piece:
-            break
-        data += piece
+    with suppress(ConnectionResetError):  # how a close is told where something was not read any more
+        while not until or until not in data:
+            piece = connection.recv(65536)
+            if not piece:
+                break
+            data += piece
     return data
 
 
