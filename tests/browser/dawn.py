@@ -23,7 +23,6 @@ _DRIVER = _LIBRARIES / "libvulkan_lvp.so"
 _DRIVER_FILE = FOLDER / "driver.json"
 _LOADER = Path("/usr/lib/chromium")  # Debian's Chromium brings a libvulkan.so.1
 MODULE = FOLDER / "node_modules" / "webgpu" / "index.js"
-_MIRROR = "http://deb.debian.org/debian"
 _BACKPORTS = ("mesa-vulkan-drivers", "libdrm2", "libdrm-amdgpu1")
 _XCB = ("dri3-0", "present0", "randr0", "shm0", "sync1", "xfixes0")
 _OTHERS = ("libllvm15", "libz3-4", "libwayland-client0", "libx11-xcb1", "libxshmfence1")
@@ -64,7 +63,7 @@ def install() -> None:
         folder.mkdir(parents=True, exist_ok=True)
     sources = FOLDER / "apt" / "sources.list"
     suites = ("bookworm-backports", "bookworm")
-    sources.write_text("".join(f"deb {_MIRROR} {suite} main\n" for suite in suites), encoding="utf-8")
+    sources.write_text("".join(f"deb {_mirror()} {suite} main\n" for suite in suites), encoding="utf-8")
     places = {
         "Etc::SourceList": sources,
         "Etc::SourceParts": "/dev/null",
@@ -79,6 +78,15 @@ def install() -> None:
         subprocess.run(["dpkg-deb", "-x", str(package), str(FOLDER / "mesa")], check=True)
     driver = {"library_path": str(_DRIVER), "api_version": "1.4.0"}
     _DRIVER_FILE.write_text(json.dumps({"file_format_version": "1.0.0", "ICD": driver}), encoding="utf-8")
+
+
+def _mirror() -> str:
+    """Where this system has its own packages from."""
+    asked = ["apt-get", "indextargets", "--format", "$(SITE)", "Codename: bookworm"]
+    sites = subprocess.run(asked, stdout=subprocess.PIPE, text=True, check=True).stdout.split()
+    if not sites:
+        raise SystemExit("This needs Debian 12 with its package lists: apt-get update")
+    return sites[0]
 
 
 if __name__ == "__main__":
