@@ -14,6 +14,7 @@ from localphi.toolchain.demo.settings import (
     DATA_FOLDER,
     DEFAULT_WORK_FOLDER,
     DEVELOPMENT_CASES,
+    FURTHER,
     MODEL_ID,
     PLAN,
     Plan,
@@ -63,21 +64,53 @@ def tokenizer(work: Path) -> None:
 
 @main.command()
 @_work
-@_steps
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    show_default=f"{PLAN.steps}, with --from {FURTHER.steps}",
+    help="Training steps.",
+)
+@click.option(
+    "--from",
+    "start",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Model folder to train further, with its vocabulary, instead of starting afresh.",
+)
 @click.option("--device", default="cpu", help="Where PyTorch computes: cpu, cuda.")
+@click.option("--threads", type=click.IntRange(min=1), default=2, help="Processor cores to use.")
+@click.option(
+    "--bf16",
+    is_flag=True,
+    help="Matrix products in bfloat16, where the processor has them (AVX512-BF16, AMX).",
+)
 @click.option(
     "--times",
     type=click.IntRange(1, 64),
     default=PLAN.times,
     help="So many times the rows in each step; a GPU wants 8 or more.",
 )
-def train(work: Path, steps: int, device: str, times: int) -> None:
+def train(
+    *,
+    work: Path,
+    steps: int | None = None,
+    start: Path | None = None,
+    device: str = "cpu",
+    threads: int = 2,
+    bf16: bool = False,
+    times: int = PLAN.times,
+) -> None:
     """Train the network on the generated conversations."""
+    from localphi.toolchain.demo.export import copy_tokenizer
+    from localphi.toolchain.demo.train import Machine
     from localphi.toolchain.demo.train import train as run
 
-    plan = replace(PLAN, steps=steps, times=times)
+    plan = FURTHER if start else PLAN
+    plan = replace(plan, steps=steps or plan.steps, times=times)
+    if start:
+        copy_tokenizer(start, work / "tokenizer")
+    machine = Machine(device, threads, bf16)
     try:
-        click.echo(f"trained: {run(_rows(work, plan), plan, work, device)}")
+        click.echo(f"trained: {run(_rows(work, plan), plan, work, machine, start)}")
     except (AssertionError, RuntimeError) as error:
         if device == "cpu":
             raise
@@ -91,6 +124,7 @@ def export(work: Path, out: Path) -> None:
     """Quantize to int4 and write the model folder with its manifest; the fp32 parent goes into WORK."""
     from localphi.toolchain.demo.describe import describe_folder
     from localphi.toolchain.demo.export import export_model
+    from localphi.toolchain.graphs.lora import add_lora_graph
     from localphi.toolchain.graphs.paged import add_paged_graph
 
     parent = work / "fp32"
@@ -99,6 +133,7 @@ def export(work: Path, out: Path) -> None:
     export_model(work / "trained", work / "tokenizer", out, work, "int4")
     describe_folder(out)
     add_paged_graph(out)
+    add_lora_graph(out)
     click.echo(f"{out}: {sum(file.stat().st_size for file in out.iterdir()) / 1e6:.1f} MB")
 
 
@@ -129,7 +164,7 @@ def transcripts(out: Path) -> None:
 def run_all(context: click.Context, work: Path, out: Path, steps: int) -> None:
     """tokenizer, train and export."""
     context.invoke(tokenizer, work=work)
-    context.invoke(train, work=work, steps=steps, device="cpu", times=PLAN.times)
+    context.invoke(train, work=work, steps=steps)
     context.invoke(export, work=work, out=out)
 
 

@@ -28,9 +28,9 @@ _OFTEN = {
     "other-model": 1.5,
 }
 _PLAIN_FORMS = 45  # the topic forms after these presume a known topic
-_SHARE_OF_FACTS = 0.64
-_SHARE_OF_SMALL_TALK = 0.12
-_SHARE_OF_DIALOGUES = 0.14
+_SHARE_OF_FACTS = 0.68
+_SHARE_OF_SMALL_TALK = 0.10
+_SHARE_OF_DIALOGUES = 0.16
 
 
 class Corpus:
@@ -47,7 +47,9 @@ class Corpus:
             wording=wording,
             systems=knowledge.systems,
             other=help_talks.exchange,
-            barred=frozenset[str]().union(*(cases.tool_names | cases.descriptions for cases in barred)),
+            barred=frozenset[str]().union(
+                *(cases.tool_names | cases.descriptions | cases.questions for cases in barred)
+            ),
         )
         help_talks.add_outside(tool_talks.request)
         self.help = help_talks.draw
@@ -91,8 +93,11 @@ class HelpConversations:
         while True:
             question, answer = self._any_exchange(rng, refusal)
             question = self._wording.varied(question, rng)
-            if normalise(question) not in self._barred:
+            if self._may_be_asked(question):
                 return question, answer
+
+    def _may_be_asked(self, question: str) -> bool:
+        return normalise(question) not in self._barred
 
     def _any_exchange(self, rng: random.Random, refusal: str) -> tuple[str, str]:
         draw = rng.random()
@@ -108,9 +113,9 @@ class HelpConversations:
         """A question for the fact: written out, or a form around one of its topics or tasks."""
         wholes = ("{}",)
         kinds = (
-            (fact.questions, wholes, 0.55),
-            (fact.topics, self._wording.topic_forms, 0.3),
-            (fact.tasks, self._wording.task_forms, 0.3),
+            (fact.questions, wholes, 0.8),
+            (fact.topics, self._wording.topic_forms, 0.2),
+            (fact.tasks, self._wording.task_forms, 0.2),
         )
         present = [kind for kind in kinds if kind[0]]
         names, forms, _ = rng.choices(present, [weight for *_, weight in present])[0]
@@ -131,7 +136,12 @@ class HelpConversations:
         return rng.choice(group.ask).format(rng.choice(group.names))
 
     def _dialogue(self, rng: random.Random) -> list[Turn]:
+        while True:
+            facts = rng.choice(self._knowledge.dialogues)
+            questions = [self._wording.varied(question, rng) for question, _ in facts]
+            if all(map(self._may_be_asked, questions)):
+                break
         turns: list[Turn] = []
-        for question, fact in rng.choice(self._knowledge.dialogues):
-            turns += [(USER, self._wording.varied(question, rng)), (ASSISTANT, self._facts[fact].answer)]
+        for question, (_, fact) in zip(questions, facts, strict=True):
+            turns += [(USER, question), (ASSISTANT, self._facts[fact].answer)]
         return turns

@@ -42,13 +42,18 @@ def export_model(checkpoint: Path, tokenizer: Path, out: Path, work: Path, preci
     _copy_graph(built, out)
     config = json.loads((built / CONFIG).read_text(encoding="utf-8"))
     _write_json(out / CONFIG, _portable_config(config))
+    copy_tokenizer(tokenizer, out)
+
+
+def copy_tokenizer(source: Path, out: Path) -> None:
+    """Copy the tokenizer's files from one folder to another, which may be new."""
+    out.mkdir(parents=True, exist_ok=True)
     for name in TOKENIZER_FILES:
-        shutil.copyfile(tokenizer / name, out / name)
+        shutil.copyfile(source / name, out / name)
 
 
 def _run_builder(checkpoint: Path, tokenizer: Path, built: Path, cache: Path, precision: Precision) -> None:
-    for name in TOKENIZER_FILES:
-        shutil.copyfile(tokenizer / name, checkpoint / name)
+    copy_tokenizer(tokenizer, checkpoint)
     command = [sys.executable, "-m", "onnxruntime_genai.models.builder"]
     command += ["-i", str(checkpoint), "-o", str(built), "-c", str(cache)]
     if precision == "int4":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from localphi.toolchain.demo.settings import DATA_FOLDER
@@ -48,8 +48,12 @@ class Knowledge:
 def load_knowledge() -> Knowledge:
     """Read and check the data files. Raises ValueError when an id is used twice or not known."""
     outside = _read("out_of_scope")
+    more = _read("questions")
+    facts = _facts("facts")
+    if unknown := set(more) - {fact.id for fact in facts}:
+        raise ValueError(f"questions.toml asks for {sorted(unknown)}, which no fact is")
     knowledge = Knowledge(
-        facts=_facts("facts"),
+        facts=tuple(replace(f, questions=(*f.questions, *more.get(f.id, ()))) for f in facts),
         small_talk=_facts("small_talk"),
         dialogues=tuple(
             tuple((ask, fact) for ask, fact in dialogue["turns"])

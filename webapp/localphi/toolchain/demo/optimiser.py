@@ -13,11 +13,11 @@ _ADAM_SHARES = (4.0, 2.0, 2.0)
 class Optimiser:
     """Steps a network's parameters.
 
-    PyTorch's own `torch.optim.Muon` orthogonalises in bfloat16, which processors without AVX-512 compute
-    slower than float32 (LOG.md); this one stays in float32.
+    PyTorch's own `torch.optim.Muon` orthogonalises in bfloat16, which many processors compute slower than
+    float32 (LOG.md); this one does so only where `bf16` is wanted.
     """
 
-    def __init__(self, network: Any, weight_decay: float) -> None:
+    def __init__(self, network: Any, weight_decay: float, bf16: bool = False) -> None:
         import torch
 
         named = list(network.named_parameters())
@@ -26,6 +26,7 @@ class Optimiser:
         gains = [p for _, p in named if p.dim() == 1]
         self._momenta = [torch.zeros_like(p) for p in self._matrices]
         self._decay = weight_decay
+        self._kind = torch.bfloat16 if bf16 else torch.float32
         groups = [[network.model.embed_tokens.weight], [network.lm_head.weight], gains]
         self._adam: Any = torch.optim.AdamW(
             [{"params": group} for group in groups], betas=(0.9, 0.95), weight_decay=0.0, fused=True
@@ -38,7 +39,7 @@ class Optimiser:
         with torch.no_grad():
             for matrix, momentum in zip(self._matrices, self._momenta, strict=True):
                 momentum.lerp_(matrix.grad, 0.05)
-                update = orthogonal(matrix.grad.lerp(momentum, 0.95))
+                update = orthogonal(matrix.grad.lerp(momentum, 0.95).to(self._kind)).float()
                 # The same size of step as Adam's, whatever the shape (Moonshot, "Muon is scalable").
                 matrix.mul_(1 - rate * self._decay)
                 matrix.add_(update, alpha=-rate * 0.2 * max(matrix.shape) ** 0.5)

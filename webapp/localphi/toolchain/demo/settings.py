@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 Turn = tuple[str, str]  # control token of the role, text
@@ -102,10 +102,24 @@ class Plan:
     warm_up_steps: int = 30
     weight_decay: float = 0.05
     clip: float = 1.0
-    threads: int = 2
     seed: int = 20261125
     checkpoint_every: int = 50
 
 
 SHAPE = Shape()
 PLAN = Plan()
+# To train a finished model further, on more forms of the same: no copying to learn first, more of the help.
+FURTHER = replace(
+    PLAN,
+    steps=3200,
+    help_rows=8,
+    help_row_tokens=256,
+    skill_rows=2,
+    skill_row_tokens=1024,
+    early_until=0.0,
+    most_tools=((0.15, 4), (1.0, 8)),
+    late_from=0,
+    request_weight=0.0,
+    peak_rate=1.5e-3,
+    seed=20261127,
+)

@@ -37,6 +37,7 @@ _TOOL_SYSTEMS = (
 _JOINTS = (" and ", " and also ", ", and ", ". ", "; ", " and then ", ", then ", ". Also, ", ", also ")
 _PLUGINS = ("Home", "Office", "Tools", "Travel", "Data", "Shop", "Core", "Api", "Math", "Service", "Utils")
 _WRITTEN_SHARE = 0.55
+_RESULT_SHARE = 0.2  # of the calls whose results are told
 _ERRORS = (
     "not found",
     "no permission",
@@ -78,7 +79,7 @@ class ToolConversations:
     """Draws conversations with 1 to 8 tools.
 
     other gives a question that needs no tool, and its answer; it gets the answer for what nobody here can do.
-    No tool whose name or description is in `barred` (normalised) is offered.
+    No tool whose name or description is in `barred` (normalised) is offered, no request of it asked.
     """
 
     def __init__(
@@ -100,7 +101,7 @@ class ToolConversations:
         self._other = other
 
     def draw(
-        self, rng: random.Random, most_tools: int = 8, exchanges: tuple[int, int] = (2, 7)
+        self, rng: random.Random, most_tools: int = 8, exchanges: tuple[int, int] = (3, 9)
     ) -> list[Turn]:
         """One conversation: the tools, then requests, calls, and some of the results."""
         style = self._style(rng)
@@ -173,8 +174,11 @@ class ToolConversations:
         return [(USER, question), (ASSISTANT, answer)]
 
     def _ask(self, tool: Tool, rng: random.Random) -> tuple[str, dict[str, Any]]:
-        line = rng.choice(tool.say)
-        return fill(self._reworded(line, rng), tool.parameters, self._values, rng)
+        while True:
+            line = rng.choice(tool.say)
+            text, arguments = fill(self._reworded(line, rng), tool.parameters, self._values, rng)
+            if normalise(text) not in self._barred:
+                return text, arguments
 
     def _reworded(self, line: Line, rng: random.Random) -> Line:
         return Line(self._wording.framed(line.text, rng), line.fixed)
@@ -216,7 +220,7 @@ class ToolConversations:
         self, ask: str, calls: list[tuple[Offered, dict[str, Any]]], rng: random.Random
     ) -> list[Turn]:
         turns = [(USER, ask), (ASSISTANT, written_calls([(item.name, args) for item, args in calls]))]
-        if rng.random() > 0.35:
+        if rng.random() > _RESULT_SHARE:
             return turns
         results = [self._result(item.tool, rng) for item, _ in calls]
         if len(calls) == 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,28 @@ from localphi.toolchain.demo.network import new_network, save_network
 from localphi.toolchain.demo.optimiser import Optimiser
 from localphi.toolchain.demo.rows import Row, Rows
 from localphi.toolchain.demo.settings import SHAPE, Plan
+from localphi.toolchain.demo.start import start_weights
 
 
-def train(rows: Rows, plan: Plan, work: Path, device: str = "cpu") -> Path:
+@dataclass(frozen=True)
+class Machine:
+    """What computes. device: PyTorch's name of it. bf16: matrix products in bfloat16, weights in float32."""
+
+    device: str = "cpu"
+    threads: int = 2
+    bf16: bool = False
+
+
+def train(rows: Rows, plan: Plan, work: Path, machine: Machine, start: Path | None = None) -> Path:
     """Train to the last step, going on from the checkpoint in `work` if the plan is the same.
 
-    device: PyTorch's name of it. Returns the Hugging Face folder with the weights. Killing it loses at most
-    `checkpoint_every` steps.
+    start: a model folder to begin with instead of fresh weights. Returns the Hugging Face folder with the
+    weights. Killing it loses at most `checkpoint_every` steps.
     """
     import torch
 
-    torch.set_num_threads(plan.threads)
-    run = _Run(plan, work, device)
+    torch.set_num_threads(machine.threads)
+    run = _Run(plan, work, machine, start)
     started, tokens = time.monotonic(), 0
     for number in range(run.step, plan.steps):
         groups = rows.step(number)
@@ -45,14 +55,17 @@ def train(rows: Rows, plan: Plan, work: Path, device: str = "cpu") -> Path:
 class _Run:
     """What a checkpoint holds: network, optimiser, and the loss of every step so far."""
 
-    def __init__(self, plan: Plan, work: Path, device: str) -> None:
+    def __init__(self, plan: Plan, work: Path, machine: Machine, start: Path | None) -> None:
         self.plan = plan
-        self.network: Any = new_network(plan.seed).to(device)
-        self._optimiser = Optimiser(self.network, plan.weight_decay)
+        self._machine = machine
+        self.network: Any = new_network(plan.seed).to(machine.device)
+        if start:
+            self.network.load_state_dict(start_weights(start))
+        self._optimiser = Optimiser(self.network, plan.weight_decay, machine.bf16)
         self.losses: list[float] = []
         self.first_step = 0
         self._path = work / "checkpoint.pt"
-        self._key = json.dumps([asdict(plan), asdict(SHAPE)])
+        self._key = json.dumps([asdict(plan), asdict(SHAPE), start is not None])
         self._resume()
 
     @property
@@ -66,7 +79,8 @@ class _Run:
         total = sum(sum(row.weights[1:]) for group in groups for row in group)
         whole = 0.0
         for rows in groups:
-            loss = _loss(self.network, rows) / total
+            with torch.autocast(self.network.device.type, torch.bfloat16, enabled=self._machine.bf16):
+                loss = _loss(self.network, rows) / total
             loss.backward()
             whole += loss.item()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.clip)

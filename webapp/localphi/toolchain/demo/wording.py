@@ -14,6 +14,11 @@ _QUESTION_START = re.compile(
     r"(what|who|how|is|are|do|does|can|which|where|why|when|will|could)\b", re.IGNORECASE
 )
 _SLOT = re.compile(r"(\{[^{}]*\})")
+_SMALL_WORDS = re.compile(
+    r"(a|an|the|is|are|do|does|did|can|could|would|will|be|i|it|my|me|you|your|we|to|of|for|in|on|at|with|by|that"
+    r"|this|how|what|which|please)",
+    re.IGNORECASE,
+)
 _NEIGHBOURS = dict(zip("aeiotnsrlh", "sroprmdtkj", strict=True))  # letters that lie side by side
 _CONSONANTS = "bcdfghjklmnprstvwz"
 _CODAS = ("", "", "n", "r", "s", "l", "x")
@@ -40,6 +45,8 @@ class Wording:
             text = rng.choice(self.openings) + (text if text[:2].isupper() else text[:1].lower() + text[1:])
         if rng.random() < 0.07 and len(text) > 3:
             text = text.rstrip("?.! ") + rng.choice(self.closings)
+        if rng.random() < 0.08:
+            text = _as_keywords(text)
         return _with_typo(_recased(_repunctuated(text, rng), rng), rng)
 
     def framed(self, request: str, rng: random.Random) -> str:
@@ -89,6 +96,12 @@ def _cased_around_slots(text: str, rng: random.Random) -> str:
     if draw < 0.3:
         return "".join(part if part.startswith("{") else part.lower() for part in _SLOT.split(text))
     return text[:1].upper() + text[1:] if draw < 0.6 and not text.startswith("{") else text
+
+
+def _as_keywords(text: str) -> str:
+    """As people type into a search box, where enough words are left."""
+    words = [word for word in text.split(" ") if not _SMALL_WORDS.fullmatch(word)]
+    return " ".join(words).rstrip("?.!") if len(words) >= 2 else text
 
 
 def _repunctuated(text: str, rng: random.Random) -> str:
