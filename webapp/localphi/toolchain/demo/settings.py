@@ -111,7 +111,7 @@ PLAN = Plan()
 # To train a finished model further, on more forms of the same: no copying to learn first, more of the help.
 FURTHER = replace(
     PLAN,
-    steps=3200,
+    steps=2750,
     help_rows=8,
     help_row_tokens=256,
     skill_rows=2,
