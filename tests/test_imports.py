@@ -107,13 +107,11 @@ def test_every_room_is_in_the_table() -> None:
 
 def test_agents_import_of_localphi_the_application_and_where_models_are() -> None:
     application = {"localphi.__init__", "localphi.config", "localphi.errors"}
+    stores = {"localphi.models.embedding_folder", "localphi.models.embeddings"}
     may_import = {
         "in_process.py": application,
-        "token_vectors.py": {
-            "localphi.config",
-            "localphi.errors",
-            "localphi.models.store",
-        },  # a model's folder
+        "onnx_embedding.py": {"localphi.config", "localphi.errors", *stores},
+        "token_vectors.py": {"localphi.config", "localphi.errors", "localphi.models.store"},
     }
     for path in AGENTS.rglob("*.py"):
         for name, line in _imports(path):

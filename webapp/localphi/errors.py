@@ -105,19 +105,19 @@ class ContextLengthExceeded(InvalidRequest):
 
 
 class ModelNotFound(LocalphiError):
-    """args: the id or path asked for, ids that exist, what to do (a sentence, or nothing)."""
+    """args: the id or path asked for, ids that exist, what to do (a sentence, or nothing), what it is."""
 
-    def __init__(self, model: str, known: tuple[str, ...], advice: str = "") -> None:
-        super().__init__(model, known, advice)
+    def __init__(self, model: str, known: tuple[str, ...], advice: str = "", what: str = "model") -> None:
+        super().__init__(model, known, advice, what)
         self.model = model
 
     @property
     def message(self) -> str:
-        model, known, advice = self.args
+        model, known, advice, what = self.args
         alike = difflib.get_close_matches(model.lower(), known, n=2)
         guess = f"Did you mean {' or '.join(alike)}?" if alike else ""
-        sentences = (f"There is no model '{model}'.", advice or guess)
-        return " ".join(filter(None, sentences)) + f" Known models: {', '.join(known) or 'none'}."
+        sentences = (f"There is no {what} '{model}'.", advice or guess)
+        return " ".join(filter(None, sentences)) + f" Known {what}s: {', '.join(known) or 'none'}."
 
 
 class AdapterNotFound(LocalphiError):

@@ -52,8 +52,9 @@ _DEFAULT_PLUGINS = ("time", "math", "units")
 )
 @click.option(
     "--embeddings",
-    metavar="FOLDER",
-    help="With --docs: a sentence-embedding model in ONNX. [default: made of the demo model]",
+    metavar="ID|FOLDER",
+    help="With --docs: an embedding model of the store (localphi models search embedding), or its folder. "
+    "[default: made of the demo model]",
 )
 @click.option("--mcp", is_flag=True, help="Be an MCP server: a tool that asks the agent, over stdio.")
 @click.option(

@@ -183,7 +183,7 @@ class _Pull(Progress):
             self._begin(plan)
             puller.pull(plan, self)
 
-    def _begin(self, plan: Plan) -> None:
+    def _begin(self, plan: Plan[CatalogueModel, Source]) -> None:
         self._began_s = time.monotonic()
         self._set(status="fetching", total_bytes=plan.total_bytes)
 
