@@ -28,7 +28,7 @@ def names_that_run() -> Iterator[str]:
                     yield node.name
 
 
-def test_every_row_of_the_table_has_names_that_run() -> None:
+def test_every_row_of_the_table_has_tests_that_run() -> None:
     known = set(names_that_run())
     assert len(rows()) > 15
     for what, *_, ours, tests in rows():
