@@ -40,7 +40,7 @@ async def main(given: argparse.Namespace) -> None:
         print(f"     reads {', '.join((await index.update()).added)}")
         agent = ChatCompletionAgent(
             service=PhiChatCompletion(base_url=given.url),
-            plugins=[Docs(index, top=1)],
+            plugins=[Docs(index, top=1)],  # one passage: a small model is lost in more
             arguments=KernelArguments(PhiPromptExecutionSettings(temperature=0, max_tokens=200)),
             function_choice_behavior=FunctionChoiceBehavior.Required(),  # it searches, then it answers
         )
