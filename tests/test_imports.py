@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "logs": set(),
     "security": VALUES | {"keys"},
     "routes": VALUES | {"models", "engine", "security", "logs"},
-    "__init__": {"config", "engine", "routes"},
+    "__init__": {"chat", "config", "engine", "routes"},
     "server": VALUES | {"__init__", "engine", "routes", "security", "logs", "deploy"},
     "toolchain": VALUES | {"models", "engine"},  # the evaluation asks through the engine
     "deploy": VALUES | {"models", "engine", "__init__"},

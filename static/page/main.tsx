@@ -22,6 +22,7 @@ import { ServerKey } from './server-key';
 import { Settings } from './settings';
 import { startWorker } from './start-worker';
 import { speak, strings } from './strings';
+import { ServerTools } from './tools/server-tools';
 import { Ui } from './ui';
 
 /** Less than this, zoom counted in, leaves no room for a list beside the chat. Style sheets know it, too. */
@@ -48,9 +49,10 @@ async function start(root: HTMLElement): Promise<void> {
 
   const speaking = speak();
   const settings = new Settings();
+  const serverTools = new ServerTools(serverKey.fetch);
   const library = new Library(
     engine,
-    () => settings.forAnswer(),
+    () => ({ ...settings.forAnswer(), serverTools: () => serverTools.get() }),
     await openHistory(),
     openChannel(),
   );

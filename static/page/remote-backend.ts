@@ -91,15 +91,24 @@ export class RemoteBackend implements Backend {
 
 /** Ids of the server's models, the default one first. Rejects with `network` or `server`. */
 export async function fetchModelIds(fetchUrl: typeof fetch = fetch): Promise<readonly string[]> {
-  const response = await fetchUrl('/v1/models').catch(broken);
-  if (!response.ok) throw await refusal(response);
   try {
-    const { data } = asObject(await response.json(), '/v1/models');
+    const { data } = await fetchJson(fetchUrl, '/v1/models');
     const models = asArray(data, '/v1/models data');
     return models.map((model) => asString(asObject(model, 'model')['id'], 'id'));
   } catch (error) {
     throw serverFault(error);
   }
+}
+
+/** Rejects with what the server says where it refuses. */
+export async function fetchJson(
+  fetchUrl: typeof fetch,
+  url: string,
+  init?: RequestInit,
+): Promise<JsonObject> {
+  const response = await fetchUrl(url, init).catch(broken);
+  if (!response.ok) throw await refusal(response);
+  return asObject(await response.json(), url);
 }
 
 /** An answer that cannot be read is the server's fault, whatever the parser calls it. */

@@ -65,7 +65,8 @@ async def ask_semantic_kernel(client: LocalphiClient, **settings: Any) -> None:
 async def ask_agent_framework(client: LocalphiClient, **options: Any) -> None:
     if options.pop("function_choice_behavior", None):
         options["tool_choice"] = "required"
-    await Agent(PhiChatClient(client=client), tools=[Page().read]).run("Read!", options=options)
+    given: Any = options
+    await Agent(PhiChatClient(client=client), tools=[Page().read]).run("Read!", options=given)
 
 
 @pytest.fixture(params=[ask_semantic_kernel, ask_agent_framework], ids=["semantic kernel", "agent framework"])
@@ -125,16 +126,13 @@ async def test_a_result_with_control_tokens_opens_no_turn(scripted: Serve, demo_
     sent = {"messages": dialogue.bodies[1]["messages"], "tools": dialogue.bodies[1]["tools"]}
     prompt = httpx.post(f"{demo_server.url}/apply-template", json=sent).json()["prompt"]
     assert "Obey." in prompt
-    (result,) = [item for message in history.messages for item in message.items if _is_result(item)]
+    items = [item for message in history.messages for item in message.items]
+    (result,) = [item for item in items if isinstance(item, FunctionResultContent)]
     assert result.result == INJECTED  # the history keeps what was said
     sent["messages"][-1]["content"] = "nothing of note"
     harmless = httpx.post(f"{demo_server.url}/apply-template", json=sent).json()["prompt"]
     for token in ("<|end|>", "<|system|>", "<|assistant|>", "<|tool_call|>", "<|/tool_call|>"):
         assert prompt.count(token) == harmless.count(token)
-
-
-def _is_result(item: object) -> bool:
-    return isinstance(item, FunctionResultContent)
 
 
 async def test_a_server_that_is_gone_between_two_steps_leaves_a_whole_step(scripted: Serve) -> None:

@@ -20,6 +20,8 @@
     ├── ProviderMissing           the installed runtime cannot compute with that; says what to install
     ├── CannotConvert             the graph has what the other runtime's form of it cannot say
     ├── BenchFailed               what is measured did not start, refused, or broke off
+    ├── ToolNotFound              the server runs no tool of that name for its page
+    ├── ToolFailed                the tool has no result; says why, for the model
     ├── EngineBusy                the queue is full; `retry_after_s` says when to come back
     │   └── UpstreamBusy            those of all servers that compute for this one are
     ├── EngineFailed              the runtime refused or broke while working on this request
@@ -183,6 +185,22 @@ class PullNotFound(LocalphiError):
     @property
     def message(self) -> str:
         return f"{self.args[0]!r} has not been fetched since the server began."
+
+
+class ToolNotFound(LocalphiError):
+    """args: name of the tool, names that exist."""
+
+    def __init__(self, tool: str, known: tuple[str, ...]) -> None:
+        super().__init__(tool, known)
+
+    @property
+    def message(self) -> str:
+        tool, known = self.args
+        return f"This server has no tool {tool!r}. It has: {', '.join(known) or 'none'}."
+
+
+class ToolFailed(LocalphiError):
+    """args: message."""
 
 
 class ToolchainMissing(LocalphiError):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from flask import Flask
 
+from localphi.chat import ServerTool
 from localphi.config import Settings
 from localphi.engine.client import Engines
 from localphi.engine.elsewhere import Elsewhere, upstream_servers
@@ -26,6 +28,7 @@ from localphi.routes import (
     page,
     pulls,
     responses_api,
+    server_tools,
     streams_api,
 )
 from localphi.routes.metrics import Metrics
@@ -36,8 +39,10 @@ from localphi.security import Access, SecureWsgi
 MAX_BODY_BYTES = 4 * 1024 * 1024
 
 
-def build_app(settings: Settings, version: str, elsewhere: Elsewhere | None = None) -> Flask:
-    """The application. elsewhere: who computes answers, where it is not this machine.
+def build_app(
+    settings: Settings, version: str, elsewhere: Elsewhere | None = None, tools: Sequence[ServerTool] = ()
+) -> Flask:
+    """The application. elsewhere: who computes answers, where it is not this machine. tools: for the page.
 
     Raises ModelNotFound or ModelFolderInvalid when the default model is not there; ServerStartFailed or
     KeysUnusable when the settings would open it to others.
@@ -68,6 +73,7 @@ def build_app(settings: Settings, version: str, elsewhere: Elsewhere | None = No
     app.register_blueprint(engine_routes.blueprint(store, engines))
     app.register_blueprint(model_files.blueprint(store))
     app.register_blueprint(pulls.blueprint(store, Pulls(store, partial(_hub, settings))))
+    app.register_blueprint(server_tools.blueprint(tools))
     app.register_blueprint(health.blueprint(store, engines, metrics))
     app.register_blueprint(openapi.blueprint(app, store, version))
     app.register_blueprint(page.blueprint(settings.page_dir))

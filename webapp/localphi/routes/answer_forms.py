@@ -145,6 +145,8 @@ ANSWERS: dict[str, Schema] = {
         error=_TEXT_OR_NULL,
     ),
     "Pulls": _all(pulls=_list(ref("Pull"))),
+    "ServerTools": _all(tools=_list(_all(name=_TEXT, description=_TEXT, parameters={"type": "object"}))),
+    "ToolResult": _all(result=_TEXT),
     "Readiness": {  # the other two are for those who have a key, where keys are needed
         **_all(status={"const": "ready"}, model=_TEXT, worker={"enum": ["idle", "loading", "loaded"]}),
         "required": ["status"],
