@@ -91,7 +91,7 @@ def test_a_tool_of_the_server_runs_there_when_it_is_allowed(
     offered: list[str] = []
 
     def answer(route: Route) -> None:
-        body = route.request.post_data_json
+        body: Any = route.request.post_data_json
         offered[:] = [tool["function"]["name"] for tool in body["tools"]]
         last = body["messages"][-1]
         if last["role"] == "tool":
