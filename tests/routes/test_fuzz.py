@@ -21,7 +21,6 @@ POSTS = (
     "/apply-template",
     "/tokenize",
     "/detokenize",
-    "/tools/{tool_name}",
 )
 GETS = ("/v1/models/{model_id}", "/v1/streams/{stream_id}", "/models/{model_id}/{name}")
 CASES = [
