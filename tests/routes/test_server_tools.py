@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -112,6 +113,14 @@ def test_bad_options_are_one_sentence_before_anything_is_served(tmp_path: Path) 
         result = CliRunner().invoke(main, ["serve", *arguments])
         assert (result.exit_code != 0, says in result.output) == (True, True), result.output
         assert "Traceback" not in result.output
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "semantic_kernel", None)
+    result = CliRunner().invoke(main, ["serve", "--plugin", "math"])
+    assert result.exit_code == 1
+    assert "'localphi serve --plugin' needs more than is installed" in result.output
+    assert "pip install 'localphi[agents]'" in result.output
 
 
 def test_documents_that_cannot_be_had_leave_nothing_behind(tmp_path: Path) -> None:

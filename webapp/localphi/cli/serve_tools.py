@@ -61,7 +61,8 @@ def _run(portal: BlockingPortal, kernel: Kernel, name: str, arguments: Mapping[s
     try:
         result = result_text(portal.call(_invoke, kernel, name, arguments))
     except Exception as error:  # whatever a function raises is its answer
-        raise ToolFailed(_reason(name, error)) from error
+        said = str(error).splitlines() or [f"{name} failed: {type(error).__name__}."]
+        raise ToolFailed(said[0]) from error
     cut = len(result) - _MAX_CHARS
     return result if cut <= 0 else f"{result[:_MAX_CHARS]}\n(cut: {cut} characters more)"
 
@@ -74,14 +75,3 @@ async def _invoke(kernel: Kernel, name: str, arguments: Mapping[str, Any]) -> An
     function = kernel.get_function_from_fully_qualified_function_name(name)
     result = await function.invoke(kernel, given)
     return None if result is None else result.value
-
-
-def _reason(name: str, error: BaseException) -> str:
-    """What the function said, without the words that Semantic Kernel puts around it."""
-    from localphi_agents.plugins import PluginError
-
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, PluginError):
-        cause = cause.__cause__
-    said = str(cause or error).splitlines()
-    return said[0] if said else f"{name} failed: {type(error).__name__}."
