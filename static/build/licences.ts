@@ -16,6 +16,7 @@ const BUNDLED = [
   'lowlight',
   'marked',
   'onnxruntime-web',
+  'pdfjs-dist',
   'preact',
 ];
 
@@ -55,7 +56,12 @@ function notice(name: string): string {
     name === 'onnxruntime-web'
       ? ONNX_RUNTIME_LICENCE
       : readFileSync(join(folder, licenceFile(folder)), 'utf8');
-  return `${name} ${version}\n\n${text.trim()}\n`;
+  return `${name} ${version}\n\n${text.trim()}\n${name === 'pdfjs-dist' ? tablesLicence(folder) : ''}`;
+}
+
+/** Of the tables of codes that come with it. */
+function tablesLicence(folder: string): string {
+  return `\n${readFileSync(join(folder, 'cmaps', 'LICENSE'), 'utf8').trim()}\n`;
 }
 
 /** Packages do not agree on how to write its name. */

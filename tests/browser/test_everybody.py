@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from driving import ready
 from localphi.config import Settings
+from pdfs import pdf
 from serving import ROOT, LiveServer, serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -200,7 +201,7 @@ def test_files_go_along_with_a_question_within_a_budget(shared: Page) -> None:
     shared.evaluate(DROP, [["notes.md", "# Notes\n```js\n1\n```"], ["picture.png", "\0\1"]])
     shared.evaluate(PASTE)
     expect(shared.get_by_test_id("attachment")).to_have_count(2)
-    expect(shared.get_by_test_id("toast")).to_contain_text("picture.png is not a text file.")
+    expect(shared.get_by_test_id("toast")).to_contain_text("picture.png is neither a text file nor a PDF.")
     expect(shared.get_by_test_id("budget")).to_contain_text("tokens")
     _ask(shared, "What is in them?")
     question = shared.get_by_test_id("message-user").last
@@ -219,6 +220,65 @@ def test_too_long_a_file_is_one_clear_message(shared: Page) -> None:
     expect(shared.get_by_test_id("send")).to_be_disabled()
     shared.get_by_test_id("remove-attachment").click()
     expect(shared.get_by_test_id("send")).to_be_enabled()
+
+
+def _attach_pdf(page: Page, name: str, data: bytes) -> None:
+    page.get_by_test_id("attach").set_input_files(
+        {"name": name, "mimeType": "application/pdf", "buffer": data}
+    )
+
+
+def test_the_text_of_a_pdf_goes_along_with_a_question(shared: Page, echo: LiveServer) -> None:
+    """What reads PDFs comes from our server, and only when there is one to read."""
+    asked: list[str] = []
+    shared.on("request", lambda request: asked.append(request.url))
+    shared.reload()
+    ready(shared)
+    assert not [url for url in asked if "pdf" in url]
+    _attach_pdf(shared, "two.pdf", pdf("First page,\nsecond line – “quoted”.", "Page two: naïve café."))
+    _attach_pdf(shared, "chinese.pdf", pdf("你好，世界", chinese=True))
+    expect(shared.get_by_test_id("attachment")).to_have_count(2)
+    expect(shared.get_by_test_id("attachment").first).to_contain_text("two.pdf · about")
+    expect(shared.get_by_test_id("budget")).to_contain_text("tokens")
+    _ask(shared, "What is in them?")
+    answer = shared.get_by_test_id("answer-text").last
+    expect(answer).to_contain_text("First page,\nsecond line – “quoted”.\n\nPage two: naïve café.")
+    expect(answer).to_contain_text("你好，世界")
+    assert [url for url in asked if "pdf.worker" in url]
+    assert [url for url in asked if not url.startswith((echo.url, "blob:"))] == []
+
+
+def test_a_pdf_that_cannot_be_read_is_one_clear_sentence(shared: Page) -> None:
+    good, toast = pdf("Text"), shared.get_by_test_id("toast")
+    full_page = "\n".join(["many words " * 9] * 75)
+    for data, says in (
+        (pdf(""), "bad.pdf has no text: its pages are pictures."),
+        (pdf("Secret", locked=True), "bad.pdf is locked with a password."),
+        (b"%PDF-1.7\nand nothing of one", "bad.pdf is damaged, or no PDF"),
+        (pdf(*[full_page] * 140), "bad.pdf has more than 1 MB of text"),
+    ):
+        _attach_pdf(shared, "bad.pdf", data)
+        expect(toast).to_contain_text(says)
+    shared.route("**/pdf.worker*", lambda route: route.abort())
+    _attach_pdf(shared, "good.pdf", good)
+    expect(toast).to_contain_text("what reads PDFs could not be fetched")
+    expect(shared.get_by_test_id("attachments")).to_have_count(0)
+    shared.unroute("**/pdf.worker*")
+    _attach_pdf(shared, "good.pdf", good)
+    expect(shared.get_by_test_id("attachment")).to_have_count(1)  # once is not for ever
+    shared.get_by_test_id("remove-attachment").click()
+
+
+def test_reading_a_pdf_can_be_given_up(shared: Page) -> None:
+    shared.get_by_test_id("composer").fill("Sum it up")
+    shared.route("**/pdf.worker*", lambda route: None)
+    _attach_pdf(shared, "slow.pdf", pdf("Text"))
+    expect(shared.get_by_test_id("being-read")).to_contain_text("Reading slow.pdf")
+    expect(shared.get_by_test_id("send")).to_be_disabled()  # else it would go without the file
+    shared.get_by_test_id("remove-attachment").click()
+    expect(shared.get_by_test_id("attachments")).to_have_count(0)
+    expect(shared.get_by_test_id("send")).to_be_enabled()
+    shared.unroute("**/pdf.worker*")
 
 
 VOICES = """

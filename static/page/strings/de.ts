@@ -378,14 +378,23 @@ export const german: Strings = {
   stopReading: 'Nicht weiter vorlesen',
 
   attach: 'Dateien anhängen',
-  dropHere: 'Textdateien hier ablegen',
+  dropHere: 'Textdateien oder PDFs hier ablegen',
   attached: (name, tokens) => `${name} · etwa ${f.count(tokens)} Token`,
+  beingRead: (name) => `${name} wird gelesen …`,
   removeAttachment: (name) => `${name} entfernen`,
   budget: (tokens, of) =>
     `Mit allem bisher Gesagten etwa ${f.count(tokens)} von ${f.count(of)} Token`,
   tooMuch: (tokens, of) =>
     `Das sind etwa ${f.count(tokens)} Token, das Modell liest aber nur ${f.count(of)}. Entfernen Sie eine Datei, oder nehmen Sie einen Teil davon.`,
-  noText: (name) => `${name} ist keine Textdatei.`,
-  fileTooLong: (name, mostBytes) =>
-    `${name} ist länger als ${f.megabytes(mostBytes)}; das kann hier kein Modell lesen.`,
+  unreadable: (name, why, most) =>
+    ({
+      'too-long': `${name} ist länger als ${f.megabytes(most.textBytes)}; das kann hier kein Modell lesen.`,
+      'no-text': `${name} ist weder eine Textdatei noch ein PDF.`,
+      'pdf-too-large': `${name} ist größer als ${f.megabytes(most.pdfBytes)}. Speichern Sie die nötigen Seiten als eigenes PDF.`,
+      'pdf-too-long': `${name} enthält mehr als ${f.megabytes(most.textBytes)} Text; das kann hier kein Modell lesen.`,
+      'pdf-scanned': `${name} enthält keinen Text: Die Seiten sind Bilder. Ein Programm zur Texterkennung (OCR) kann ihn ergänzen.`,
+      'pdf-locked': `${name} ist mit einem Passwort gesperrt. Speichern Sie eine Kopie ohne Passwort.`,
+      'pdf-broken': `${name} ist beschädigt oder kein PDF: Die Datei lässt sich nicht lesen.`,
+      'pdf-no-reader': `${name} wurde nicht gelesen: Der PDF-Leser ließ sich nicht laden. Prüfen Sie, ob der Server läuft, und hängen Sie die Datei dann noch einmal an.`,
+    })[why],
 };

@@ -8,6 +8,7 @@ import type {
   LoadProgress,
   Reason,
 } from '../../shared/protocol';
+import type { MOST, Unreadable } from '../attachments';
 import type { ChatGroup } from '../chats/record';
 import type { PullStatus } from '../models/catalogue';
 import type { Facts } from '../models/facts';
@@ -386,16 +387,26 @@ export const english = {
   stopReading: 'Stop reading',
 
   attach: 'Attach files',
-  dropHere: 'Drop text files here',
+  dropHere: 'Drop text files or PDFs here',
   attached: (name: string, tokens: number) => `${name} · about ${f.count(tokens)} tokens`,
+  beingRead: (name: string) => `Reading ${name}…`,
   removeAttachment: (name: string) => `Remove ${name}`,
   budget: (tokens: number, of: number) =>
     `With all that was said, about ${f.count(tokens)} of ${f.count(of)} tokens`,
   tooMuch: (tokens: number, of: number) =>
     `That is about ${f.count(tokens)} tokens, but the model reads ${f.count(of)}. Remove a file, or take a part of it.`,
-  noText: (name: string) => `${name} is not a text file.`,
-  fileTooLong: (name: string, mostBytes: number) =>
-    `${name} is longer than ${f.megabytes(mostBytes)}, more than any model here can read.`,
+  /** most: what is read, in bytes. */
+  unreadable: (name: string, why: Unreadable, most: typeof MOST): string =>
+    ({
+      'too-long': `${name} is longer than ${f.megabytes(most.textBytes)}, more than any model here can read.`,
+      'no-text': `${name} is neither a text file nor a PDF.`,
+      'pdf-too-large': `${name} is larger than ${f.megabytes(most.pdfBytes)}. Save the pages you need as a PDF of their own.`,
+      'pdf-too-long': `${name} has more than ${f.megabytes(most.textBytes)} of text, more than any model here can read.`,
+      'pdf-scanned': `${name} has no text: its pages are pictures. A program that recognises text (OCR) can add it.`,
+      'pdf-locked': `${name} is locked with a password. Save a copy without one.`,
+      'pdf-broken': `${name} is damaged, or no PDF: it cannot be read.`,
+      'pdf-no-reader': `${name} was not read: what reads PDFs could not be fetched. Check that the server is running, then attach it again.`,
+    })[why],
 };
 
 /** What another language has to say. */

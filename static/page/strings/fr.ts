@@ -381,14 +381,23 @@ export const french: Strings = {
   stopReading: 'Arrêter la lecture',
 
   attach: 'Joindre des fichiers',
-  dropHere: 'Déposez ici des fichiers texte',
+  dropHere: 'Déposez ici des fichiers texte ou PDF',
   attached: (name, tokens) => `${name} · environ ${f.count(tokens)} tokens`,
+  beingRead: (name) => `Lecture de ${name}…`,
   removeAttachment: (name) => `Retirer ${name}`,
   budget: (tokens, of) =>
     `Avec tout ce qui a été dit, environ ${f.count(tokens)} tokens sur ${f.count(of)}`,
   tooMuch: (tokens, of) =>
     `Cela fait environ ${f.count(tokens)} tokens, mais le modèle en lit ${f.count(of)}. Retirez un fichier, ou n’en prenez qu’une partie.`,
-  noText: (name) => `${name} n’est pas un fichier texte.`,
-  fileTooLong: (name, mostBytes) =>
-    `${name} dépasse ${f.megabytes(mostBytes)}, plus que ce qu’un modèle peut lire ici.`,
+  unreadable: (name, why, most) =>
+    ({
+      'too-long': `${name} dépasse ${f.megabytes(most.textBytes)}, plus que ce qu’un modèle peut lire ici.`,
+      'no-text': `${name} n’est ni un fichier texte, ni un PDF.`,
+      'pdf-too-large': `${name} dépasse ${f.megabytes(most.pdfBytes)}. Enregistrez les pages utiles dans un PDF à part.`,
+      'pdf-too-long': `${name} contient plus de ${f.megabytes(most.textBytes)} de texte, plus que ce qu’un modèle peut lire ici.`,
+      'pdf-scanned': `${name} ne contient pas de texte : ses pages sont des images. Un logiciel de reconnaissance de texte (OCR) peut l’ajouter.`,
+      'pdf-locked': `${name} est protégé par un mot de passe. Enregistrez-en une copie sans mot de passe.`,
+      'pdf-broken': `${name} est endommagé, ou n’est pas un PDF : le fichier est illisible.`,
+      'pdf-no-reader': `${name} n’a pas été lu : le lecteur de PDF n’a pas pu être chargé. Vérifiez que le serveur fonctionne, puis joignez le fichier à nouveau.`,
+    })[why],
 };

@@ -347,13 +347,22 @@ export const simplifiedChinese: Strings = {
   stopReading: '停止朗读',
 
   attach: '添加文件',
-  dropHere: '把文本文件拖放到这里',
+  dropHere: '把文本文件或 PDF 拖放到这里',
   attached: (name, tokens) => `${name} · 约 ${f.count(tokens)} 个 token`,
+  beingRead: (name) => `正在读取 ${name}…`,
   removeAttachment: (name) => `移除 ${name}`,
   budget: (tokens, of) => `连同已说的内容，约 ${f.count(tokens)} / ${f.count(of)} 个 token`,
   tooMuch: (tokens, of) =>
     `这大约有 ${f.count(tokens)} 个 token，而模型只能读 ${f.count(of)} 个。请移除一个文件，或只用其中一部分。`,
-  noText: (name) => `${name} 不是文本文件。`,
-  fileTooLong: (name, mostBytes) =>
-    `${name} 超过 ${f.megabytes(mostBytes)}，这里没有模型能读这么多。`,
+  unreadable: (name, why, most) =>
+    ({
+      'too-long': `${name} 超过 ${f.megabytes(most.textBytes)}，这里没有模型能读这么多。`,
+      'no-text': `${name} 既不是文本文件，也不是 PDF。`,
+      'pdf-too-large': `${name} 大于 ${f.megabytes(most.pdfBytes)}。请把需要的页面另存为一个 PDF。`,
+      'pdf-too-long': `${name} 的文字超过 ${f.megabytes(most.textBytes)}，这里没有模型能读这么多。`,
+      'pdf-scanned': `${name} 没有文字：页面都是图片。文字识别（OCR）软件可以补上文字。`,
+      'pdf-locked': `${name} 有密码保护。请另存一份没有密码的副本。`,
+      'pdf-broken': `${name} 已损坏，或不是 PDF，无法读取。`,
+      'pdf-no-reader': `没有读取 ${name}：无法获取 PDF 阅读组件。请确认服务器正在运行，然后重新添加。`,
+    })[why],
 };

@@ -347,13 +347,22 @@ export const traditionalChinese: Strings = {
   stopReading: '停止朗讀',
 
   attach: '附加檔案',
-  dropHere: '把文字檔案拖放到這裡',
+  dropHere: '把文字檔案或 PDF 拖放到這裡',
   attached: (name, tokens) => `${name} · 約 ${f.count(tokens)} 個 token`,
+  beingRead: (name) => `正在讀取 ${name}…`,
   removeAttachment: (name) => `移除 ${name}`,
   budget: (tokens, of) => `連同已說的內容，約 ${f.count(tokens)} / ${f.count(of)} 個 token`,
   tooMuch: (tokens, of) =>
     `這大約有 ${f.count(tokens)} 個 token，而模型只能讀 ${f.count(of)} 個。請移除一個檔案，或只用其中一部分。`,
-  noText: (name) => `${name} 不是文字檔案。`,
-  fileTooLong: (name, mostBytes) =>
-    `${name} 超過 ${f.megabytes(mostBytes)}，這裡沒有模型能讀這麼多。`,
+  unreadable: (name, why, most) =>
+    ({
+      'too-long': `${name} 超過 ${f.megabytes(most.textBytes)}，這裡沒有模型能讀這麼多。`,
+      'no-text': `${name} 既不是文字檔案，也不是 PDF。`,
+      'pdf-too-large': `${name} 大於 ${f.megabytes(most.pdfBytes)}。請把需要的頁面另存為一個 PDF。`,
+      'pdf-too-long': `${name} 的文字超過 ${f.megabytes(most.textBytes)}，這裡沒有模型能讀這麼多。`,
+      'pdf-scanned': `${name} 沒有文字：頁面都是圖片。文字辨識（OCR）軟體可以補上文字。`,
+      'pdf-locked': `${name} 有密碼保護。請另存一份沒有密碼的副本。`,
+      'pdf-broken': `${name} 已損毀，或不是 PDF，無法讀取。`,
+      'pdf-no-reader': `沒有讀取 ${name}：無法取得 PDF 閱讀元件。請確認伺服器正在執行，然後重新附加。`,
+    })[why],
 };
