@@ -16,7 +16,7 @@ _LOCK = b"<< /Filter /Standard /V 1 /R 2 /P -4 /O <" + b"11" * 32 + b"> /U <" + 
 
 
 def pdf(*pages: str, chinese: bool = False, locked: bool = False) -> bytes:
-    """A document with these pages; the lines of a page stand below each other. An empty page is a grey picture."""
+    """A document with these pages, of lines below each other. An empty page is a grey picture."""
     count = len(pages)
     kids = b" ".join(b"%d 0 R" % (4 + 2 * index) for index in range(count))
     objects = [
