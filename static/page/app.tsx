@@ -39,10 +39,11 @@ export function App({ engine, library, settings, shelf, serverKey, ui }: Props) 
     const last = conversation.entries.peek().findLast(({ role }) => role === 'user');
     if (last) editing.value = last.id;
   };
-  const contextLength = useCallback(
-    () => shelf.contextLength(engine.modelId.peek()),
-    [shelf, engine],
-  );
+  const contextLength = useCallback(async () => {
+    const state = engine.state.peek();
+    const loaded = state.phase === 'ready' ? state.model : null;
+    return (loaded ?? (await shelf.model(engine.modelId.peek())))?.contextLength ?? null;
+  }, [shelf, engine]);
   const closeDialog = () => {
     ui.dialog.value = null;
   };
@@ -71,7 +72,7 @@ export function App({ engine, library, settings, shelf, serverKey, ui }: Props) 
       </div>
       {ui.dialog.value === 'help' && <Help ui={ui} onClose={closeDialog} />}
       {ui.dialog.value === 'settings' && (
-        <SettingsDialog settings={settings} serverKey={serverKey} onClose={closeDialog} />
+        <SettingsDialog {...{ engine, settings, shelf, serverKey }} onClose={closeDialog} />
       )}
       {ui.dialog.value === 'models' && (
         <ModelsDialog engine={engine} shelf={shelf} ui={ui} onClose={closeDialog} />

@@ -41,6 +41,7 @@ async function start(root: HTMLElement): Promise<void> {
         preferences.modelId = id;
       },
       persist: () => persistStorage(),
+      contextLength: (modelId) => preferences.contextLengths[modelId] ?? null,
     },
     link.modelId,
   );

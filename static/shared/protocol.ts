@@ -103,7 +103,11 @@ export interface CheckReport {
 export interface ModelSummary {
   readonly id: string;
   readonly name: string;
+  /** Most tokens that it reads as it was loaded, and that it could read on its device. */
   readonly contextLength: number;
+  readonly longestContext: number;
+  /** What each of them takes of memory; null where the manifest does not say. */
+  readonly tokenBytes: number | null;
 }
 
 /** How one answer went. Rates leave out the prompt. */
@@ -173,6 +177,8 @@ export interface LoadMessage {
   readonly choice: 'auto' | BrowserDevice;
   /** Compute with one thread, where several have failed; counts for the first load of a worker. */
   readonly oneThread: boolean;
+  /** Read no more tokens than this; null for all that the model can. */
+  readonly contextLength: number | null;
 }
 
 export interface ChatMessage {

@@ -11,6 +11,7 @@ import type {
   ChatOptions,
   EndReason,
   Message,
+  ModelSummary,
   RungReport,
 } from '../shared/protocol';
 import { checkCanary } from './canary';
@@ -62,19 +63,34 @@ export class Model {
   #footing: Footing | null = null;
   #onTrying: (device: BrowserDevice) => void = () => {};
   #language: Language | null = null;
+  readonly #mostTokens: number;
   /** Of the rung in use. */
-  #contextLength: number;
+  #variant: Variant | null = null;
 
-  /** options: how `load` fetches files. */
-  constructor(manifest: Manifest, fetcher: ModelFetcher, options: FilesOptions) {
+  /** mostTokens: to read at once; null for all that the model can. options: how `load` fetches files. */
+  constructor(
+    manifest: Manifest,
+    fetcher: ModelFetcher,
+    mostTokens: number | null,
+    options: FilesOptions,
+  ) {
     this.manifest = manifest;
-    this.#contextLength = manifest.contextLength;
+    this.#mostTokens = mostTokens ?? Infinity;
     this.#fetcher = fetcher;
     this.#options = options;
   }
 
   get rungs(): readonly RungReport[] {
     return this.#ladder.reports;
+  }
+
+  /** On the rung in use. */
+  get summary(): ModelSummary {
+    const { id, name } = this.manifest;
+    const longestContext = this.#longestContext(this.#variant);
+    const tokenBytes = this.#variant?.memory?.kvBytesPerToken ?? null;
+    const contextLength = this.#contextLength(this.#variant);
+    return { id, name, contextLength, longestContext, tokenBytes };
   }
 
   /**
@@ -171,7 +187,7 @@ export class Model {
     if (!this.#language) throw new LocalphiError('device', 'the model is not loaded');
     const { tokenizer, endIds, guides } = this.#language;
     const { promptFormat, sampling, systemPrompt } = this.manifest;
-    const contextLength = this.#contextLength;
+    const contextLength = this.#contextLength(this.#variant);
     const { tools = [], toolChoice = 'auto', parallelToolCalls = true } = options;
     const { answerFormat = null } = options;
     const guided = guides.begin({ tools, toolChoice, parallelToolCalls, answerFormat });
@@ -182,7 +198,9 @@ export class Model {
     if (room <= 0) {
       throw new LocalphiError(
         'context',
-        `the conversation is ${promptIds.length} tokens long, and the model reads ${contextLength}`,
+        `the conversation is ${promptIds.length} tokens long, and the model reads ${contextLength}${
+          contextLength < this.#longestContext(this.#variant) ? ' as it is set' : ''
+        }`,
       );
     }
     return {
@@ -219,9 +237,8 @@ export class Model {
     await this.#plan(rung, variant, config);
     const files = await this.#fetcher.files(variant.files, this.#options);
     this.#language ??= await this.#readLanguage(files, config.endIds);
-    const contextLength = variant.contextLength ?? this.manifest.contextLength;
-    this.#contextLength = contextLength;
-    const source = { config, contextLength, files };
+    this.#variant = variant;
+    const source = { config, contextLength: this.#contextLength(variant), files };
     const limitMs = rung.timeoutMs ?? SESSION_TIMEOUT_MS;
     return withTimeout(openChecked(rung, source, variant), limitMs);
   }
@@ -235,9 +252,17 @@ export class Model {
   /** Rejects with `memory` when there is no room on the rung, whatever would be fetched. */
   async #plan(rung: Rung, variant: Variant, config: DecoderConfig): Promise<void> {
     if (!variant.memory) return;
-    const contextLength = variant.contextLength ?? this.manifest.contextLength;
+    const contextLength = this.#contextLength(variant);
     const problem = await rung.plan(needOf(variant.memory, config.layers, contextLength));
     if (problem) throw new LocalphiError('memory', problem);
+  }
+
+  #contextLength(variant: Variant | null): number {
+    return Math.min(this.#longestContext(variant), this.#mostTokens);
+  }
+
+  #longestContext(variant: Variant | null): number {
+    return variant?.contextLength ?? this.manifest.contextLength;
   }
 
   /** Whether files were damaged and are whole again. */

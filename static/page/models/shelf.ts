@@ -52,12 +52,11 @@ export class Shelf {
     });
   }
 
-  /** How many tokens this model reads; null where the server does not say. */
-  async contextLength(modelId: string | null): Promise<number | null> {
+  /** Null where the server does not say. */
+  async model(modelId: string | null): Promise<ServerModel | null> {
     if (modelId === null) return null;
     const known = this.#stock.peek()?.models.find(({ id }) => id === modelId);
-    const model = known ?? (await this.#server.model(modelId).catch(() => null));
-    return model?.contextLength ?? null;
+    return known ?? (await this.#server.model(modelId).catch(() => null));
   }
 
   /** Begins a fetch, or goes on with it. */

@@ -219,6 +219,16 @@ export const german: Strings = {
   modelsOwn: 'wie das Modell es will',
   moreSettings: 'Mehr zur Wahl der Wörter',
   outOfRange: (min, max) => `Von ${f.hundredths(min)} bis ${f.hundredths(max)}.`,
+  contextLength: 'Kontextlänge',
+  contextHint:
+    'Wie viel vom Chat das Modell in diesem Browser liest. Auf dem Server gilt dessen eigene Länge.',
+  contextChoice: (tokens, bytes) =>
+    bytes === null
+      ? `${f.count(tokens)} Token`
+      : `${f.count(tokens)} Token, bis zu ${f.amount(bytes)} Speicher`,
+  contextAll: (choice) => `So viel es kann: ${choice}`,
+  contextLater: 'Das gilt, sobald das Modell neu geladen wird.',
+  loadAgain: 'Jetzt neu laden',
   stopStrings: 'Schlusszeichen',
   stopStringsHint: 'Eines je Zeile. Die Antwort endet vor dem ersten, das kommt.',
   tooManyStops: 'Höchstens 16, mit je bis zu 1024 Zeichen.',

@@ -224,6 +224,17 @@ export const english = {
   modelsOwn: 'the model’s own',
   moreSettings: 'More about the choice of words',
   outOfRange: (min: number, max: number) => `From ${f.hundredths(min)} to ${f.hundredths(max)}.`,
+  contextLength: 'Context length',
+  contextHint:
+    'How much of a chat the model reads in this browser. On the server, its own length counts.',
+  /** bytes: what it takes beside the model; null where nobody knows. */
+  contextChoice: (tokens: number, bytes: number | null) =>
+    bytes === null
+      ? `${f.count(tokens)} tokens`
+      : `${f.count(tokens)} tokens, up to ${f.amount(bytes)} of memory`,
+  contextAll: (choice: string) => `All it can: ${choice}`,
+  contextLater: 'This counts when the model is loaded again.',
+  loadAgain: 'Load it again now',
   stopStrings: 'Stop strings',
   stopStringsHint: 'One a line. The answer ends before the first of them.',
   tooManyStops: 'At most 16, of up to 1024 characters.',

@@ -220,6 +220,16 @@ export const french: Strings = {
   modelsOwn: 'comme le veut le modèle',
   moreSettings: 'Plus de réglages du choix des mots',
   outOfRange: (min, max) => `De ${f.hundredths(min)} à ${f.hundredths(max)}.`,
+  contextLength: 'Longueur du contexte',
+  contextHint:
+    'Ce que le modèle lit d’une discussion dans ce navigateur. Sur le serveur, c’est la longueur du serveur qui compte.',
+  contextChoice: (tokens, bytes) =>
+    bytes === null
+      ? `${f.count(tokens)} tokens`
+      : `${f.count(tokens)} tokens, jusqu’à ${f.amount(bytes)} de mémoire`,
+  contextAll: (choice) => `Tout ce qu’il peut : ${choice}`,
+  contextLater: 'Cela comptera quand le modèle sera rechargé.',
+  loadAgain: 'Le recharger maintenant',
   stopStrings: 'Textes d’arrêt',
   stopStringsHint: 'Un par ligne. La réponse s’arrête avant le premier rencontré.',
   tooManyStops: '16 au plus, de 1024 caractères au plus.',

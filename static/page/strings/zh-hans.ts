@@ -200,6 +200,15 @@ export const simplifiedChinese: Strings = {
   modelsOwn: '由模型决定',
   moreSettings: '更多选词设置',
   outOfRange: (min, max) => `从 ${f.hundredths(min)} 到 ${f.hundredths(max)}。`,
+  contextLength: '上下文长度',
+  contextHint: '模型在此浏览器中能读多少聊天内容。在服务器上以服务器的长度为准。',
+  contextChoice: (tokens, bytes) =>
+    bytes === null
+      ? `${f.count(tokens)} 个 token`
+      : `${f.count(tokens)} 个 token，最多占用 ${f.amount(bytes)} 内存`,
+  contextAll: (choice) => `尽其所能：${choice}`,
+  contextLater: '模型重新加载后生效。',
+  loadAgain: '立即重新加载',
   stopStrings: '停止文本',
   stopStringsHint: '每行一个。回答会在第一个出现之前结束。',
   tooManyStops: '最多 16 个，每个最多 1024 个字符。',

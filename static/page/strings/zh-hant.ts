@@ -200,6 +200,15 @@ export const traditionalChinese: Strings = {
   modelsOwn: '由模型決定',
   moreSettings: '更多選詞設定',
   outOfRange: (min, max) => `從 ${f.hundredths(min)} 到 ${f.hundredths(max)}。`,
+  contextLength: '上下文長度',
+  contextHint: '模型在此瀏覽器中能讀多少聊天內容。在伺服器上以伺服器的長度為準。',
+  contextChoice: (tokens, bytes) =>
+    bytes === null
+      ? `${f.count(tokens)} 個 token`
+      : `${f.count(tokens)} 個 token，最多占用 ${f.amount(bytes)} 記憶體`,
+  contextAll: (choice) => `盡其所能：${choice}`,
+  contextLater: '模型重新載入後生效。',
+  loadAgain: '立即重新載入',
   stopStrings: '停止文字',
   stopStringsHint: '每行一個。回答會在第一個出現之前結束。',
   tooManyStops: '最多 16 個，每個最多 1024 個字元。',
