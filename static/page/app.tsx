@@ -1,4 +1,5 @@
 import { useSignal } from '@preact/signals';
+import type { ReadonlySignal } from '@preact/signals';
 import { useCallback, useEffect } from 'preact/hooks';
 
 import type { Library } from './chats/library';
@@ -23,6 +24,8 @@ import type { Ui } from './ui';
 
 interface Props {
   readonly engine: Engine;
+  /** Of the model, which then answers on the server; null for none. */
+  readonly adapter: ReadonlySignal<string | null>;
   readonly library: Library;
   readonly settings: Settings;
   readonly shelf: Shelf;
@@ -30,7 +33,7 @@ interface Props {
   readonly ui: Ui;
 }
 
-export function App({ engine, library, settings, shelf, serverKey, ui }: Props) {
+export function App({ engine, adapter, library, settings, shelf, serverKey, ui }: Props) {
   const keyRequest = serverKey.request.value;
   const conversation = library.current.value;
   const editing = useSignal<string | null>(null);
@@ -51,10 +54,11 @@ export function App({ engine, library, settings, shelf, serverKey, ui }: Props) 
     <>
       <Side library={library} ui={ui} />
       <div class="stage">
-        <Header engine={engine} library={library} ui={ui} />
+        <Header engine={engine} adapter={adapter.value} library={library} ui={ui} />
         <Transcript
           key={conversation.id}
           engine={engine}
+          adapter={adapter.value}
           conversation={conversation}
           editing={editing}
         />

@@ -3,6 +3,7 @@ import { effect } from '@preact/signals';
 import { options, render } from 'preact';
 
 import { LocalphiError } from '../shared/errors';
+import { AdapterSource } from './adapter-source';
 import { chatIdIn, withChat } from './address';
 import { App } from './app';
 import { openChannel } from './chats/channel';
@@ -31,10 +32,11 @@ const NARROW = '(width < 56rem)';
 async function start(root: HTMLElement): Promise<void> {
   const link = parseLink(location.search);
   const serverKey = new ServerKey();
+  const server = (modelId: string) => new RemoteBackend(modelId, serverKey.fetch);
   const engine = new Engine(
     {
       browser: (onRungs) => new LocalBackend(newWorker(serverKey), onRungs),
-      server: (modelId) => new RemoteBackend(modelId, serverKey.fetch),
+      server,
       modelIds: () => fetchModelIds(serverKey.fetch),
       rememberedModelId: () => preferences.modelId,
       rememberModelId: (id) => {
@@ -51,8 +53,9 @@ async function start(root: HTMLElement): Promise<void> {
   const speaking = speak();
   const settings = new Settings();
   const serverTools = new ServerTools(serverKey.fetch);
+  const source = new AdapterSource(engine, server, settings);
   const library = new Library(
-    engine,
+    source,
     () => ({ ...settings.forAnswer(), serverTools: () => serverTools.get() }),
     await openHistory(),
     openChannel(),
@@ -66,7 +69,10 @@ async function start(root: HTMLElement): Promise<void> {
   await speaking;
   showState(root, engine, library);
   const shelf = new Shelf(new ServerCatalogue(serverKey.fetch));
-  render(<App {...{ engine, library, settings, shelf, serverKey, ui }} />, root);
+  render(
+    <App {...{ engine, adapter: source.adapter, library, settings, shelf, serverKey, ui }} />,
+    root,
+  );
   if (link.question !== null) ask(library, link.question);
   await keepForOffline(ui);
 }

@@ -1,5 +1,6 @@
 import { useSignal } from '@preact/signals';
 
+import { AdapterInput } from './adapter-input';
 import { ContextInput, resetContextLength } from './context-input';
 import { Dialog } from './dialog';
 import type { Engine } from './engine';
@@ -50,6 +51,14 @@ export function SettingsDialog({ engine, settings, shelf, serverKey, onClose }: 
           <summary>{strings.moreSettings}</summary>
           <NumberInputs fields={MORE_FIELDS} value={value} onChange={change} />
         </details>
+        <AdapterInput
+          shelf={shelf}
+          modelId={engine.modelId.value}
+          adapter={value.adapter}
+          onChange={(adapter) => {
+            change({ adapter });
+          }}
+        />
         <ContextInput engine={engine} shelf={shelf} />
         <StopInput
           stops={value.stop}

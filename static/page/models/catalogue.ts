@@ -66,6 +66,12 @@ export class ServerCatalogue {
     return found.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
   }
 
+  /** Ids of a model's adapters. */
+  async adapters(modelId: string): Promise<readonly string[]> {
+    const ids = await fetchModelIds(this.#fetch);
+    return ids.filter((id) => id.startsWith(`${modelId}:`));
+  }
+
   /** The models that fit what this server computes with. */
   async catalogue(): Promise<readonly CatalogueModel[]> {
     const { models } = await this.#json('GET', '/catalogue');

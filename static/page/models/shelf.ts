@@ -59,6 +59,12 @@ export class Shelf {
     return known ?? (await this.#server.model(modelId).catch(() => null));
   }
 
+  /** Ids of the model's adapters, as `model:name`; none where the server cannot be asked. */
+  async adapters(modelId: string | null): Promise<readonly string[]> {
+    if (modelId === null) return [];
+    return this.#server.adapters(modelId).catch(() => []);
+  }
+
   /** Begins a fetch, or goes on with it. */
   async get(sourceId: string): Promise<void> {
     await this.#try(async () => {

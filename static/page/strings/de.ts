@@ -219,6 +219,9 @@ export const german: Strings = {
   modelsOwn: 'wie das Modell es will',
   moreSettings: 'Mehr zur Wahl der Wörter',
   outOfRange: (min, max) => `Von ${f.hundredths(min)} bis ${f.hundredths(max)}.`,
+  adapter: 'Adapter',
+  noAdapter: 'Keiner',
+  adapterHint: 'Ändert, wie das Modell antwortet. Antworten mit einem Adapter kommen vom Server.',
   contextLength: 'Kontextlänge',
   contextHint:
     'Wie viel vom Chat das Modell in diesem Browser liest. Auf dem Server gilt dessen eigene Länge.',

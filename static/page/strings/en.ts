@@ -224,6 +224,9 @@ export const english = {
   modelsOwn: 'the model’s own',
   moreSettings: 'More about the choice of words',
   outOfRange: (min: number, max: number) => `From ${f.hundredths(min)} to ${f.hundredths(max)}.`,
+  adapter: 'Adapter',
+  noAdapter: 'None',
+  adapterHint: 'Changes how the model answers. Answers with an adapter come from the server.',
   contextLength: 'Context length',
   contextHint:
     'How much of a chat the model reads in this browser. On the server, its own length counts.',

@@ -220,6 +220,10 @@ export const french: Strings = {
   modelsOwn: 'comme le veut le modèle',
   moreSettings: 'Plus de réglages du choix des mots',
   outOfRange: (min, max) => `De ${f.hundredths(min)} à ${f.hundredths(max)}.`,
+  adapter: 'Adaptateur',
+  noAdapter: 'Aucun',
+  adapterHint:
+    'Change la façon dont le modèle répond. Les réponses avec un adaptateur viennent du serveur.',
   contextLength: 'Longueur du contexte',
   contextHint:
     'Ce que le modèle lit d’une discussion dans ce navigateur. Sur le serveur, c’est la longueur du serveur qui compte.',

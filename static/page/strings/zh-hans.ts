@@ -200,6 +200,9 @@ export const simplifiedChinese: Strings = {
   modelsOwn: '由模型决定',
   moreSettings: '更多选词设置',
   outOfRange: (min, max) => `从 ${f.hundredths(min)} 到 ${f.hundredths(max)}。`,
+  adapter: '适配器',
+  noAdapter: '无',
+  adapterHint: '改变模型回答的方式。使用适配器的回答来自服务器。',
   contextLength: '上下文长度',
   contextHint: '模型在此浏览器中能读多少聊天内容。在服务器上以服务器的长度为准。',
   contextChoice: (tokens, bytes) =>

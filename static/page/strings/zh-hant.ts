@@ -200,6 +200,9 @@ export const traditionalChinese: Strings = {
   modelsOwn: '由模型決定',
   moreSettings: '更多選詞設定',
   outOfRange: (min, max) => `從 ${f.hundredths(min)} 到 ${f.hundredths(max)}。`,
+  adapter: '適配器',
+  noAdapter: '無',
+  adapterHint: '改變模型回答的方式。使用適配器的回答來自伺服器。',
   contextLength: '上下文長度',
   contextHint: '模型在此瀏覽器中能讀多少聊天內容。在伺服器上以伺服器的長度為準。',
   contextChoice: (tokens, bytes) =>
