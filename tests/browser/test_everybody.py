@@ -7,19 +7,13 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from driving import ready
+from driving import ready, violations
 from localphi.config import Settings
 from pdfs import pdf
-from serving import ROOT, LiveServer, serving
+from serving import LiveServer, serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
-AXE = ROOT / "static" / "node_modules" / "axe-core" / "axe.min.js"
-RUN_AXE = """async () => {
-  const { violations, passes } = await axe.run(document);
-  if (passes.length < 10) throw new Error('axe has hardly looked');
-  return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' | ')}`);
-}"""
 ANSWER = """# Plan
 
 Some `code`, a [link](https://a.test):
@@ -55,9 +49,7 @@ def _axe(page: Page) -> list[str]:
     found: list[str] = []
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-        if not page.evaluate("'axe' in window"):
-            page.evaluate(AXE.read_text(encoding="utf-8"))
-        found += [f"{scheme}: {line}" for line in page.evaluate(RUN_AXE)]
+        found += [f"{scheme}: {line}" for line in violations(page)]
     return found
 
 

@@ -347,6 +347,7 @@ export const german: Strings = {
       ? 'Er sagt nicht, wie viel er aufbewahren kann.'
       : `Er bewahrt ${f.amount(usageBytes)} für diese Seite auf und hat Platz für weitere ${f.amount(quotaBytes - usageBytes)}.`,
   ],
+  measure: 'Messen, wie schnell es hier ist',
   modelsHere: 'Gleich verwendbar',
   moreModels: 'Weitere Modelle',
   moreModelsNote:

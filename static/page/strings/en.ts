@@ -360,6 +360,7 @@ export const english = {
       ? 'It does not say how much it can keep.'
       : `It keeps ${f.amount(usageBytes)} for this page, and has room for ${f.amount(quotaBytes - usageBytes)}.`,
   ],
+  measure: 'Measure how fast it is here',
   modelsHere: 'Ready to use',
   moreModels: 'More models',
   moreModelsNote:

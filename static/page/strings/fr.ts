@@ -348,6 +348,7 @@ export const french: Strings = {
       ? 'Il ne dit pas combien il peut garder.'
       : `Il garde ${f.amount(usageBytes)} pour cette page, et il lui reste ${f.amount(quotaBytes - usageBytes)} de place.`,
   ],
+  measure: 'Mesurer sa vitesse ici',
   modelsHere: 'Prêts à l’emploi',
   moreModels: 'Autres modèles',
   moreModelsNote:

@@ -319,6 +319,7 @@ export const simplifiedChinese: Strings = {
       ? '它没有说明能保存多少内容。'
       : `它为本页面保存了 ${f.amount(usageBytes)}，还能保存 ${f.amount(quotaBytes - usageBytes)}。`,
   ],
+  measure: '测量它在这里的速度',
   modelsHere: '可以直接使用',
   moreModels: '更多模型',
   moreModelsNote: '只有在您按下“获取”时，服务器才会从 Hugging Face 下载。之后可以离线使用。',

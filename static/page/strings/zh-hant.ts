@@ -319,6 +319,7 @@ export const traditionalChinese: Strings = {
       ? '它沒有說明能儲存多少內容。'
       : `它為本頁面儲存了 ${f.amount(usageBytes)}，還能儲存 ${f.amount(quotaBytes - usageBytes)}。`,
   ],
+  measure: '測量它在這裡的速度',
   modelsHere: '可以直接使用',
   moreModels: '更多模型',
   moreModelsNote: '只有在您按下「取得」時，伺服器才會從 Hugging Face 下載。之後可以離線使用。',
