@@ -18,6 +18,7 @@ const BUNDLED = [
   'onnxruntime-web',
   'pdfjs-dist',
   'preact',
+  'temml',
 ];
 
 /** Published without a licence file; the text is the one in its source repository. */

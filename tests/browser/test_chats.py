@@ -41,6 +41,12 @@ def sort(items: list[int]) -> list[int]:
 > Sorted is not the same as ordered.
 
 ![a cat](https://example.org/cat.png)
+
+Merging takes $n \\log_2 n$ steps, and costs $5 to $9:
+
+\\[
+\\sum_{i=1}^{n} i = \\frac{n(n+1)}{2}
+\\]
 """
 
 ATTACKS = """<script>window.hit = 1</script>
@@ -126,6 +132,9 @@ def test_an_answer_is_shown_as_markdown(
     assert link.get_attribute("target") == "_blank"
     expect(answer.get_by_role("link", name="a cat")).to_be_visible()
     expect(answer.locator("img")).to_have_count(0)
+    expect(answer.locator("math")).to_have_count(2)  # and no price among them
+    expect(answer.locator("math[display=block] mfrac")).to_be_visible()
+    expect(answer).to_contain_text("costs $5 to $9")
     expect(page.get_by_test_id("message-user")).to_contain_text("# Sorting a list")
     answer.get_by_role("button", name="Copy code").focus()
     page.keyboard.press("Enter")

@@ -5,6 +5,7 @@ import { useMemo, useRef } from 'preact/hooks';
 
 import { CodeBlock } from './code-block';
 import { decodeEntities } from './entities';
+import { Formula } from './formula';
 import { safeAddress } from './link';
 import { MarkdownParser } from './parser';
 import type { Block } from './parser';
@@ -65,6 +66,8 @@ function drawBlock(token: Token, growing: boolean, depth: number): ComponentChil
       return drawTable(block, depth);
     case 'hr':
       return <hr />;
+    case 'math':
+      return <Formula key={block.text} tex={block.text} display={block.display} />;
     case 'text':
       return block.tokens ? drawInlines(block.tokens, depth) : decodeEntities(block.text);
     case 'space':
@@ -162,6 +165,8 @@ function drawInline(token: Token, depth: number): ComponentChildren {
       return <code>{inline.text}</code>;
     case 'br':
       return <br />;
+    case 'math':
+      return <Formula key={inline.text} tex={inline.text} display={inline.display} />;
     case 'checkbox':
       return <input type="checkbox" checked={inline.checked} disabled />;
     case 'link':

@@ -53,6 +53,7 @@ function Where({ engine }: Pick<Props, 'engine'>) {
       </ul>
       {running && (
         <a
+          class="quiet"
           href={`/bench?model=${encodeURIComponent(engine.modelId.value ?? '')}`}
           target="_blank"
           rel="noopener"
