@@ -34,7 +34,7 @@ export function CopyButton({ text, label, testId = 'copy' }: Props) {
       type="button"
       class="small-button"
       data-testid={testId}
-      aria-label={label}
+      aria-label={outcome ? strings.copyOutcome(outcome) : label}
       onClick={() => void copy()}
     >
       <span aria-hidden="true">{outcome ? strings.copyOutcome(outcome) : strings.copy}</span>

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
-from driving import Open, ready
+from driving import Open, ready, violations
 from serving import ROOT, LiveServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -143,6 +143,7 @@ def test_an_answer_is_shown_as_markdown(
     answer.get_by_role("button", name="Copy answer").click()
     expect(answer.get_by_test_id("copy-answer")).to_contain_text("Copied")
     assert page.evaluate("navigator.clipboard.readText()") == MARKDOWN.strip()
+    assert violations(page) == []
     _shoot(page, "markdown")
     assert not [url for url in asked if "example.org" in url]
     assert problems == []
@@ -327,6 +328,15 @@ def test_questions_are_edited_and_answers_made_again(open_echo: Open) -> None:
     page.keyboard.press("Escape")
     expect(page.get_by_test_id("composer")).to_be_focused()
     _shoot(page, "alternatives")
+    page.get_by_test_id("compare").click()
+    expect(page.get_by_test_id("version")).to_have_count(2)
+    tops = page.get_by_test_id("version").evaluate_all("(all) => all.map((each) => each.offsetTop)")
+    assert tops[0] == tops[1]  # beside each other
+    assert violations(page) == []
+    _shoot(page, "side-by-side")
+    page.get_by_test_id("use-version").click()
+    expect(page.get_by_test_id("version")).to_have_count(0)
+    expect(page.get_by_test_id("alternative")).to_have_text(["1 / 2", "1 / 2"])
 
 
 def test_settings_go_along_with_questions(open_echo: Open) -> None:

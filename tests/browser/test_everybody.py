@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Response, expect
 
 from driving import ready, violations
 from localphi.config import Settings
@@ -212,6 +213,22 @@ def test_too_long_a_file_is_one_clear_message(shared: Page) -> None:
     expect(shared.get_by_test_id("send")).to_be_disabled()
     shared.get_by_test_id("remove-attachment").click()
     expect(shared.get_by_test_id("send")).to_be_enabled()
+
+
+def test_the_page_begins_with_little_script(shared: Page) -> None:
+    """What reads PDFs, colours code and draws formulas comes when it is wanted."""
+    scripts: list[Response] = []
+
+    def note(response: Response) -> None:
+        if response.url.endswith(".js"):
+            scripts.append(response)
+
+    shared.on("response", note)
+    shared.reload()
+    ready(shared)
+    shared.remove_listener("response", note)
+    size = sum(len(gzip.compress(script.body())) for script in scripts)
+    assert 30_000 < size < 150_000
 
 
 def _attach_pdf(page: Page, name: str, data: bytes) -> None:

@@ -3,6 +3,7 @@ import type { Token, Tokens } from 'marked';
 import type { ComponentChildren } from 'preact';
 import { useMemo, useRef } from 'preact/hooks';
 
+import { strings } from '../strings';
 import { CodeBlock } from './code-block';
 import { decodeEntities } from './entities';
 import { Formula } from './formula';
@@ -168,7 +169,14 @@ function drawInline(token: Token, depth: number): ComponentChildren {
     case 'math':
       return <Formula key={inline.text} tex={inline.text} display={inline.display} />;
     case 'checkbox':
-      return <input type="checkbox" checked={inline.checked} disabled />;
+      return (
+        <input
+          type="checkbox"
+          checked={inline.checked}
+          disabled
+          aria-label={strings.task(inline.checked)}
+        />
+      );
     case 'link':
       return <SafeLink href={inline.href}>{drawInlines(inline.tokens, depth)}</SafeLink>;
     // Loading a picture would tell its host who reads; a link asks first.

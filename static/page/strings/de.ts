@@ -167,6 +167,7 @@ export const german: Strings = {
   copyOutcome: (outcome) => (outcome === 'copied' ? 'Kopiert' : 'Ging nicht'),
   code: 'Code',
   codeLabel: (language) => (language === '' ? 'Code' : `Code, ${language}`),
+  task: (done) => (done ? 'Erledigt' : 'Offen'),
   editQuestion: 'Ändern',
   askAgain: 'Neu fragen',
   editedQuestion: 'Ihre Frage, geändert',
@@ -174,6 +175,8 @@ export const german: Strings = {
   alternative: (which, of) => `${which} / ${of}`,
   alternativesLabel: 'Fassungen',
   previousAlternative: 'Vorige Fassung',
+  sideBySide: 'Nebeneinander',
+  useVersion: 'Hiermit weiter',
   nextAlternative: 'Nächste Fassung',
   answerReady: (words) => `Die Antwort ist da, ${f.count(words)} Wörter.`,
 

@@ -173,6 +173,8 @@ export const english = {
   /** Over code without a language. */
   code: 'code',
   codeLabel: (language: string) => (language === '' ? 'Code' : `Code, ${language}`),
+  /** Of an item in a list of tasks. */
+  task: (done: boolean): string => (done ? 'Done' : 'Open'),
   editQuestion: 'Edit',
   askAgain: 'Ask again',
   editedQuestion: 'Your question, edited',
@@ -180,6 +182,8 @@ export const english = {
   alternative: (which: number, of: number) => `${which} / ${of}`,
   alternativesLabel: 'Versions',
   previousAlternative: 'Previous version',
+  sideBySide: 'Side by side',
+  useVersion: 'Go on with this one',
   nextAlternative: 'Next version',
   /** For screen readers, in place of a long answer. */
   answerReady: (words: number) => `The answer is there, ${f.count(words)} words.`,

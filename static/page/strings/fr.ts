@@ -167,6 +167,7 @@ export const french: Strings = {
   copyOutcome: (outcome) => (outcome === 'copied' ? 'Copié' : 'Copie impossible'),
   code: 'code',
   codeLabel: (language) => (language === '' ? 'Code' : `Code, ${language}`),
+  task: (done) => (done ? 'Fait' : 'À faire'),
   editQuestion: 'Modifier',
   askAgain: 'Redemander',
   editedQuestion: 'Votre question, modifiée',
@@ -174,6 +175,8 @@ export const french: Strings = {
   alternative: (which, of) => `${which} / ${of}`,
   alternativesLabel: 'Versions',
   previousAlternative: 'Version précédente',
+  sideBySide: 'Côte à côte',
+  useVersion: 'Continuer avec celle-ci',
   nextAlternative: 'Version suivante',
   answerReady: (words) => `La réponse est là, ${f.count(words)} mots.`,
 

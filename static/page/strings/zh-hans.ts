@@ -151,6 +151,7 @@ export const simplifiedChinese: Strings = {
   copyOutcome: (outcome) => (outcome === 'copied' ? '已复制' : '无法复制'),
   code: '代码',
   codeLabel: (language) => (language === '' ? '代码' : `代码，${language}`),
+  task: (done) => (done ? '已完成' : '未完成'),
   editQuestion: '编辑',
   askAgain: '再问一次',
   editedQuestion: '编辑后的问题',
@@ -158,6 +159,8 @@ export const simplifiedChinese: Strings = {
   alternative: (which, of) => `${which} / ${of}`,
   alternativesLabel: '版本',
   previousAlternative: '上一个版本',
+  sideBySide: '并排显示',
+  useVersion: '用这个版本继续',
   nextAlternative: '下一个版本',
   answerReady: (words) => `回答好了，约 ${f.count(words)} 个词。`,
 

@@ -151,6 +151,7 @@ export const traditionalChinese: Strings = {
   copyOutcome: (outcome) => (outcome === 'copied' ? '已複製' : '無法複製'),
   code: '程式碼',
   codeLabel: (language) => (language === '' ? '程式碼' : `程式碼，${language}`),
+  task: (done) => (done ? '已完成' : '未完成'),
   editQuestion: '編輯',
   askAgain: '再問一次',
   editedQuestion: '編輯後的問題',
@@ -158,6 +159,8 @@ export const traditionalChinese: Strings = {
   alternative: (which, of) => `${which} / ${of}`,
   alternativesLabel: '版本',
   previousAlternative: '上一個版本',
+  sideBySide: '並排顯示',
+  useVersion: '用這個版本繼續',
   nextAlternative: '下一個版本',
   answerReady: (words) => `回答好了，約 ${f.count(words)} 個詞。`,
 
