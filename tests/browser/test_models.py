@@ -120,6 +120,7 @@ def test_an_adapter_is_chosen_and_its_answers_come_from_the_server(
     panel.keyboard.press("Escape")
     panel.get_by_test_id("open-settings").click()
     panel.get_by_test_id("adapter").select_option(label="poems")
+    panel.get_by_test_id("setting-maxTokens").fill("8")
     expect(panel.get_by_test_id("settings")).to_contain_text("Answers with an adapter come from the server.")
     panel.keyboard.press("Escape")
     expect(panel.get_by_test_id("status")).to_have_text("localphi demo · poems · Server")
