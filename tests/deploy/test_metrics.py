@@ -112,14 +112,20 @@ class _Pool:
         raise NotImplementedError
 
 
-def test_each_replica_has_its_own_numbers(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def of_replicas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """A front of two replicas; nobody tells of the second one's KV pool."""
+    home = tmp_path_factory.mktemp("replicas")
     one = ReplicaCounts("one", "localphi-demo", 1, 5, 3, 0.25, 10, 8, 900, 300, 160, 2.0, 4.0, 1, 250_000_000)
     pool = _Pool((one, replace(one, replica="two", kv_used=None, active=5)))
-    elsewhere = Elsewhere(ModelStore(tmp_path), engines_of("ray", lambda _: pool), lambda: None)
-    with serving(Settings(home=tmp_path, engine="ray"), elsewhere) as server:
+    elsewhere = Elsewhere(ModelStore(home), engines_of("ray", lambda _: pool), lambda: None)
+    with serving(Settings(home=home, engine="ray"), elsewhere) as server:
         server.engines.get("localphi-demo")
-        now = read_metrics(_text(server), 1.0)
-        told = CliRunner().invoke(main, ["top", "--once", "--url", server.url])
+        yield server
+
+
+def test_each_replica_has_its_own_numbers(of_replicas: LiveServer) -> None:
+    now = read_metrics(_text(of_replicas), 1.0)
     where = {"model": "localphi-demo", "replica": "one"}
     expected = {
         "active": 3,
@@ -136,8 +142,11 @@ def test_each_replica_has_its_own_numbers(tmp_path: Path) -> None:
         "restarts_total": 1,
     }
     assert {name: now.get(f"localphi_replica_{name}", **where) for name in expected} == expected
-    with_kv = [labels["replica"] for labels in now.labels("localphi_replica_kv_used_ratio")]
-    assert with_kv == ["one"], "nobody tells of the other's"
+    assert [labels["replica"] for labels in now.labels("localphi_replica_kv_used_ratio")] == ["one"]
+
+
+def test_top_prints_replicas(of_replicas: LiveServer) -> None:
+    told = CliRunner().invoke(main, ["top", "--once", "--url", of_replicas.url])
     rows = [line.split() for line in told.output.splitlines() if line]
     assert rows[-3][0] == "REPLICA"
     assert rows[-2] == ["one", "localphi-demo", "3", "2", "(160)", "(8)", "200", "ms", "33%", "25%", "1"]
@@ -148,11 +157,12 @@ def _expressions(panel: dict[str, Any]) -> Iterator[str]:
     yield from (target["expr"] for target in panel.get("targets", ()))
 
 
-def test_the_dashboard_asks_for_what_there_is(front: LiveServer, demo_server: LiveServer) -> None:
+def test_the_dashboard_asks_for_what_there_is(
+    front: LiveServer, demo_server: LiveServer, of_replicas: LiveServer
+) -> None:
     dashboard = json.loads(Path(DASHBOARD).read_text(encoding="utf-8"))
-    known = set(
-        re.findall(r"^(?:# TYPE )?(localphi_\w+)(?:\{| )", _text(front) + _text(demo_server), re.MULTILINE)
-    )
+    text = "".join(map(_text, (front, demo_server, of_replicas)))
+    known = set(re.findall(r"^(localphi_\w+)(?:\{| )", text, re.MULTILINE))
     asked = {
         name
         for panel in dashboard["panels"]

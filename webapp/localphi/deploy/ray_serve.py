@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from localphi.config import Settings, quiet_ray
@@ -101,7 +101,8 @@ def start(settings: Settings, scale: Scale, proxy_port: int | None = None) -> El
     try:
         http = {"host": "127.0.0.1", "port": proxy_port} if proxy_port else None
         where = "HeadOnly" if http else "Disabled"
-        serve.start(proxy_location=where, http_options=http, logging_config={"log_level": "ERROR"})
+        with _told_as_ours():
+            serve.start(proxy_location=where, http_options=http, logging_config={"log_level": "ERROR"})
         handle = deploy(values, scale)
     except BaseException:
         stop()
@@ -111,8 +112,15 @@ def start(settings: Settings, scale: Scale, proxy_port: int | None = None) -> El
 
 def deploy(values: Mapping[str, Any], scale: Scale) -> Any:
     """Run the replicas, or update those that run, one after the other. The handle to them."""
-    try:
+    with _told_as_ours():
         return serve.run(replicas(values, scale), name=APPLICATION, route_prefix=None)
+
+
+@contextmanager
+def _told_as_ours() -> Iterator[None]:
+    """Raises ServerStartFailed for whatever Ray says."""
+    try:
+        yield
     except (RayError, RayServeException, RuntimeError) as error:
         raise ServerStartFailed(f"Ray cannot start the replicas: {str(error)[:500]}") from error
 

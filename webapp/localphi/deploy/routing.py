@@ -17,8 +17,8 @@ _SLACK = 2  # so many more requests than the least busy one may a replica have a
 class PrefixRouter(RequestRouter):  # type: ignore[misc]
     """Ray makes one wherever requests come from.
 
-    A replica may take its time to say how long its queue is: Ray's tenth of a second is over on a busy machine,
-    and the conversation would go where its beginning is not.
+    A replica may take its time to say how long its queue is: on a busy machine Ray's tenth of a second is
+    over, and the conversation would go where its beginning is not.
     """
 
     queue_len_response_deadline_s = max_queue_len_response_deadline_s = 2.0
