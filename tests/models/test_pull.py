@@ -471,8 +471,12 @@ def test_of_all_who_want_a_model_on_a_machine_one_fetches_it(machine: Machine, h
     awaited = threading.Event()
     hub.fail(WEIGHTS, Fault(cut_after=SIZE // 2, on_cut=lambda _: awaited.wait(30)))
 
+    def wait(_: float) -> None:
+        awaited.set()
+        time.sleep(0.02)
+
     def want() -> ModelFolder:
-        return pull_once(machine.store, Hub(hub.address), CPU.id, lambda _: awaited.set() or time.sleep(0.02))
+        return pull_once(machine.store, Hub(hub.address), CPU.id, wait)
 
     with ThreadPoolExecutor(3) as pool:
         folders = [each.result(60) for each in [pool.submit(want) for _ in range(3)]]

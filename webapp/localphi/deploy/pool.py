@@ -13,6 +13,7 @@ from ray.serve.exceptions import BackPressureError, RayServeException, RequestCa
 
 from localphi.chat import ChatRequest
 from localphi.config import Settings
+from localphi.deploy.stats import routing_stats
 from localphi.engine.base import Event, Failed, Question, Reply
 from localphi.engine.elsewhere import Elsewhere, engines_of
 from localphi.engine.far import Call, Lost, ReplicaCounts
@@ -23,7 +24,6 @@ _LOST = "a replica"
 _RETRY_AFTER_S = 5
 _NEWEST = 0.2
 _REPLY_S = 30.0
-_COUNTS_S = 2.0  # Prometheus waits for ten
 
 
 class RayPool:
@@ -52,14 +52,9 @@ class RayPool:
         return reply  # type: ignore[no-any-return]
 
     def replicas(self) -> Sequence[ReplicaCounts]:
-        """Of those that say it in time."""
-        try:
-            told = self._handle.broadcast("counts").results(timeout_s=_COUNTS_S, return_exceptions=True)
-        except (RayError, RayServeException, TimeoutError):
-            return ()
-        return sorted(
-            (counts for counts in told if isinstance(counts, ReplicaCounts)), key=lambda each: each.replica
-        )
+        """As they said some seconds ago."""
+        told = {counts["replica"]: ReplicaCounts(**counts) for counts in routing_stats()}
+        return [told[name] for name in sorted(told)]
 
     def took(self, seconds: float) -> None:
         self._mean_s += _NEWEST * (seconds - self._mean_s)

@@ -13,6 +13,7 @@ import logging
 import math
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from typing import Any
 
 from localphi.config import Settings, quiet_ray
@@ -36,7 +37,6 @@ from localphi.deploy.scale import Scale  # noqa: E402
 from localphi.deploy.values import have_model, plain, settings_of  # noqa: E402
 from localphi.engine.base import Failed, Question, Reply  # noqa: E402
 from localphi.engine.elsewhere import Elsewhere  # noqa: E402
-from localphi.engine.far import ReplicaCounts  # noqa: E402
 
 APPLICATION = "localphi"
 REPLICA = "Replica"
@@ -62,8 +62,9 @@ class RayReplica:
     async def reply(self, question: Question) -> Reply | Failed:
         return await self._replica.reply(question)
 
-    def counts(self) -> ReplicaCounts:
-        return self._replica.counts()
+    def record_routing_stats(self) -> dict[str, Any]:
+        """What Ray asks now and then, also of a replica that is full, and passes on to every front."""
+        return asdict(self._replica.counts())
 
     def check_health(self) -> None:
         self._replica.check()

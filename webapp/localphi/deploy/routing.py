@@ -6,9 +6,12 @@ the request waits. The choice is made by hashing, so that every front comes to t
 
 from __future__ import annotations
 
+from typing import Any
+
 from ray.serve.request_router import PendingRequest, RequestRouter, RunningReplica
 
 from localphi.chat import ChatRequest
+from localphi.deploy.stats import remember
 from localphi.engine.affinity import key_of, preference
 
 _SLACK = 2  # so many more requests than the least busy one may a replica have and still be preferred
@@ -22,6 +25,9 @@ class PrefixRouter(RequestRouter):  # type: ignore[misc]
     """
 
     queue_len_response_deadline_s = max_queue_len_response_deadline_s = 2.0
+
+    def initialize_state(self, **_: Any) -> None:
+        remember(self)
 
     async def choose_replicas(
         self, candidate_replicas: list[RunningReplica], pending_request: PendingRequest | None = None

@@ -48,7 +48,7 @@ from localphi.models.manifest import (
     write_manifest,
 )
 from localphi.models.staging import Begun, Staging
-from localphi.models.store import Folder, FolderStore, ModelFolder
+from localphi.models.store import Folder, FolderStore, ModelFolder, ModelStore
 
 _WAITS_S = (1, 2, 4, 8, 16)  # before asking again, while nothing new arrives
 _LONGEST_WAIT_S = 300  # a hub that asks for more than this is not worth waiting for
