@@ -23,11 +23,12 @@ MAY_IMPORT = {
     "keys": {"errors"},
     "logs": set(),
     "security": VALUES | {"keys"},
-    "routes": VALUES | {"models", "engine", "security", "logs"},
+    "routes": VALUES | {"models", "engine", "security", "logs", "tracing"},
+    "tracing": VALUES | {"engine"},
     "__init__": {"chat", "config", "engine", "routes"},
     "server": VALUES | {"__init__", "engine", "routes", "security", "logs", "deploy"},
     "toolchain": VALUES | {"models", "engine"},  # the evaluation asks through the engine
-    "deploy": VALUES | {"models", "engine", "__init__"},
+    "deploy": VALUES | {"models", "engine", "tracing", "__init__"},
     "cli": VALUES | {"models", "engine", "server", "doctor", "toolchain", "keys", "deploy", "__init__"},
 }
 ONLY_IN = {
@@ -46,7 +47,7 @@ ONLY_IN = {
     "openvino_genai": {"engine"},
     "multiprocessing": {"engine"},
     "ray": {"deploy"},
-    "opentelemetry": {"routes"},
+    "opentelemetry": {"routes", "tracing"},
     "starlette": {"deploy"},
     "socket": {"engine", "server"},
     "requests": set(),

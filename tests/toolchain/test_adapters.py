@@ -126,6 +126,38 @@ def test_base_and_adapters_can_be_changed_back_and_forth(home: Path, tmp_path: P
         assert _answer(backend, adapter) == expected[adapter]
 
 
+def test_those_wanted_least_recently_go_and_come_back(
+    small: ModelFolder, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("localphi.engine.kvcache.MAX_KEPT", 1)  # a kept cache has its adapter
+    for seed, name in enumerate("abcd"):
+        convert_adapter(
+            AdapterStore(home),
+            small,
+            write_peft(tmp_path / name, matrices(module_sizes(small.path), seed)),
+            name,
+        )
+    backend = _backend(small, home)
+    first = {name: _answer(backend, name) for name in "abcd"}
+    assert len({tuple(ids) for ids in first.values()}) == 4
+    backend = _backend(small, home)
+    adapters = backend._adapters
+    adapters._most = 2
+    for name in "abcdab":
+        assert _answer(backend, name) == first[name]
+        assert len(adapters._keys) <= 2
+    held = [ChatRequest(RawPrompt(PROMPT), max_tokens=TOKENS, adapter=name) for name in "abcd"]
+    for number, request in enumerate(held):  # two at work, two waiting
+        backend.submit(number, request)
+    ids: dict[int, list[int]] = {}
+    while backend.busy:
+        for number, event in backend.step():
+            assert not isinstance(event, Failed), event
+            if isinstance(event, Chunk):
+                ids.setdefault(number, []).extend(event.token_ids)
+    assert list(ids[number] for number in range(4)) == list(first.values())
+
+
 def test_what_one_adapter_has_read_is_not_anothers(small: ModelFolder, home: Path, tmp_path: Path) -> None:
     sizes = module_sizes(small.path)
     for seed in (1, 2):

@@ -130,6 +130,13 @@ class Catalogue:
         wanted = name.lower()
         return next((one for one in self.embeddings if wanted in (one.id, one.place.repo.lower())), None)
 
+    def of_id(self, source_id: str) -> tuple[CatalogueModel, Source]:
+        """The source that has that id in the store, and its model. Raises ModelNotFound."""
+        sources = {source.id: (model, source) for model in self.models for source in model.sources.values()}
+        if source_id not in sources:
+            raise ModelNotFound(source_id, tuple(sources))
+        return sources[source_id]
+
     def search(self, text: str) -> list[CatalogueModel]:
         """The models in whose id, names or description every word of `text` occurs, small and large alike."""
         return [

@@ -17,7 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, ClassVar, Generic, TypeVar
 
-from localphi.errors import DownloadDamaged, HubRefused, HubUnreachable, ModelFolderInvalid, PullFailed
+from localphi.errors import (
+    DownloadDamaged,
+    HubRefused,
+    HubUnreachable,
+    ModelFolderInvalid,
+    PullBusy,
+    PullFailed,
+)
 from localphi.models.catalogue import CatalogueModel, Entry, Place, Source, catalogue
 from localphi.models.genai_folder import (
     CONFIG,
@@ -41,12 +48,13 @@ from localphi.models.manifest import (
     write_manifest,
 )
 from localphi.models.staging import Begun, Staging
-from localphi.models.store import Folder, FolderStore, ModelFolder
+from localphi.models.store import Folder, FolderStore, ModelFolder, ModelStore
 
 _WAITS_S = (1, 2, 4, 8, 16)  # before asking again, while nothing new arrives
 _LONGEST_WAIT_S = 300  # a hub that asks for more than this is not worth waiting for
 _DISK_RESERVE_BYTES = 64 * 1024 * 1024
 _READ_BYTES = 1024 * 1024
+_LOOK_AGAIN_S = 1.0  # whether another process has ended its pull
 
 EntryT = TypeVar("EntryT", bound=Entry)
 PlaceT = TypeVar("PlaceT", bound=Place)
@@ -275,6 +283,23 @@ class Puller(Fetcher[CatalogueModel, Source, ModelFolder]):
             raise HubRefused(f"{plan.repo.repo} has no file {shapes.graph}, which its {CONFIG} names.")
         prompt_format = prompt_format_of(folder, catalogue().families[plan.model.family])
         return lambda files: write_manifest(folder, _manifest(plan, shapes, prompt_format, files))
+
+
+def pull_once(
+    store: ModelStore, hub: Hub, source_id: str, wait: Callable[[float], object] = time.sleep
+) -> ModelFolder:
+    """The model of that id, fetched where it is not in the store; another process that fetches it is awaited.
+
+    Raises ModelNotFound for one that is not in the catalogue, or PullFailed.
+    """
+    model, source = catalogue().of_id(source_id)
+    puller = Puller(store, hub, wait)
+    while (folder := puller.local(source)) is None:
+        try:
+            return puller.pull(puller.plan(model, source), Progress())
+        except PullBusy:
+            wait(_LOOK_AGAIN_S)
+    return folder
 
 
 def _wanted(source: Place, repo: RemoteRepo, needed: tuple[str, ...]) -> dict[str, RemoteFile]:
