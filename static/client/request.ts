@@ -2,7 +2,7 @@
 import type { ChatOptions, Message, Role } from '../shared/protocol';
 import { MAX_STOPS, MAX_STOP_CHARS, RANGES } from '../shared/ranges';
 import type { NumberOption } from '../shared/ranges';
-import type { ToolCall } from '../shared/prompt';
+import type { ToolCall } from '../shared/chat';
 import type { ChatCompletionParams } from './api';
 import {
   parseAnswerFormat,

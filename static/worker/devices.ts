@@ -4,7 +4,8 @@ import type { BrowserDevice, Reason, RungReport } from '../shared/protocol';
 import { planWasm, planWebGpu } from './memory-plan';
 import type { MemoryNeed } from './memory-plan';
 import { openWasmSession, openWebGpuSession, requestAdapter } from './runtime/session';
-import type { DecoderSession, SessionSource } from './runtime/session';
+import type { DecoderSession } from './runtime/decoder';
+import type { SessionSource } from './runtime/session';
 import { openWebNnSession, webNn } from './runtime/webnn-session';
 
 /** What a device tells about itself. A usable one may still have a reason to be passed over. */

@@ -13,7 +13,7 @@ import type { Logits } from './logits';
 import type { InferenceSession } from './ort';
 import { FLOAT32, INT64, OrtHeap, handleOf } from './ort-heap';
 import type { MadeTensor, OrtWasm } from './ort-heap';
-import type { DecoderSession } from './session';
+import type { DecoderSession } from './decoder';
 
 const FLOAT_BYTES = 4;
 const INT_BYTES = 8;

@@ -1,6 +1,7 @@
 /** One decoder graph on one device. */
 import { LocalphiError, messageOf } from '../../shared/errors';
 import type { DecoderConfig } from '../../shared/manifest';
+import type { DecoderSession } from './decoder';
 import { FileBytes } from './file-bytes';
 import { GpuLogits, HeadFinder } from './gpu-logits';
 import { HeapDecoder } from './heap-decoder';
@@ -11,26 +12,6 @@ import { logitsInMemory } from './logits';
 import type { Head, Logits } from './logits';
 import { hasJspi, loadOrt, ortWasm } from './ort';
 import type { InferenceSession, OrtModule, Tensor } from './ort';
-
-/** What the decode loop needs of a model; one call at a time. */
-export interface DecoderSession {
-  /** The ids read so far. */
-  readonly ids: readonly number[];
-  /**
-   * Read the ids after those read so far.
-   * Returns the logits of each, or of the last one alone; good until the next call.
-   * Rejects with a `device` error.
-   */
-  read(ids: readonly number[]): Promise<readonly Logits[]>;
-  /** Whether `read` gives the logits of each id; false until that is known. */
-  readonly logitsOfAll: boolean;
-  /** True where several ids are quick to read at the very beginning alone, and behind others one by one. */
-  readonly readsFromTheStart?: boolean;
-  /** Forget all but the first `length` ids; those keep their place in the cache. */
-  rewind(length: number): void;
-  /** Frees graph and cache. May be called twice. */
-  dispose(): Promise<void>;
-}
 
 /** The files of one variant: blobs by name. */
 export type ModelFiles = ReadonlyMap<string, Blob>;

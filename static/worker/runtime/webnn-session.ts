@@ -14,7 +14,8 @@ import type { Logits } from './logits';
 import { loadOrt } from './ort';
 import type { InferenceSession, OrtModule, Tensor } from './ort';
 import { createSession, wholeWeights } from './session';
-import type { DecoderSession, SessionSource } from './session';
+import type { DecoderSession } from './decoder';
+import type { SessionSource } from './session';
 
 /** Tokens of the graphs that read prompts; each is made when it is first needed, and the last one kept. */
 const PROMPT_TOKENS = [128, 512];
