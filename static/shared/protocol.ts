@@ -144,6 +144,8 @@ export interface ChatOptions {
   readonly presencePenalty?: number;
   readonly frequencyPenalty?: number;
   readonly stop?: readonly string[];
+  /** Name of a LoRA adapter of the model. */
+  readonly adapter?: string;
   /** What the model may call. It calls only these, with arguments that fit their schemas. */
   readonly tools?: readonly Tool[];
   readonly toolChoice?: ToolChoice;

@@ -96,7 +96,9 @@ export class Ladder {
 
   /** The next rung that holds, after the current one failed; null when none does. */
   async descend(reason: Reason): Promise<Footing | null> {
-    this.#report(this.#rungs[this.#at]!, { state: 'failed', reason });
+    const rung = this.#rungs[this.#at];
+    if (!rung) return null;
+    this.#report(rung, { state: 'failed', reason });
     this.#at += 1;
     return this.#walk('auto');
   }

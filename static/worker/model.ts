@@ -2,7 +2,7 @@
 import { LocalphiError } from '../shared/errors';
 import { parseJson } from '../shared/json';
 import { parseDecoderConfig, withGraphOf } from '../shared/manifest';
-import type { DecoderConfig, Manifest, Sampling, Variant } from '../shared/manifest';
+import type { DecoderConfig, FileEntry, Manifest, Sampling, Variant } from '../shared/manifest';
 import { render } from '../shared/prompt';
 import type {
   AnswerIds,
@@ -13,6 +13,7 @@ import type {
   Message,
   RungReport,
 } from '../shared/protocol';
+import { Adapters } from './adapters';
 import { checkCanary } from './canary';
 import { Ladder, RUNGS, reasonOf } from './devices';
 import type { Footing, Rung } from './devices';
@@ -28,6 +29,7 @@ import type { ModelFiles, SessionSource } from './runtime/session';
 import { StopStrings } from './runtime/stops';
 import { Stopwatch } from './runtime/stopwatch';
 import { Tokenizer } from './runtime/tokenizer';
+import { serverFetch } from './server-fetch';
 
 /** Compiling shaders for a big model may take a minute; a provider that hangs takes for ever. */
 const SESSION_TIMEOUT_MS = 120_000;
@@ -63,13 +65,18 @@ export class Model {
   #footing: Footing | null = null;
   #onTrying: (device: BrowserDevice) => void = () => {};
   #language: Language | null = null;
+  readonly #adapters: Adapters;
   /** Of the rung in use. */
   #contextLength: number;
+  #variant: Variant | null = null;
+  /** Sessions take adapters where they can: from the first answer on that wants one. */
+  #adaptable = false;
 
   /** options: how `load` fetches files. */
   constructor(manifest: Manifest, fetcher: ModelFetcher, options: FilesOptions) {
     this.manifest = manifest;
     this.#contextLength = manifest.contextLength;
+    this.#adapters = new Adapters(manifest, serverFetch);
     this.#fetcher = fetcher;
     this.#options = options;
   }
@@ -98,7 +105,8 @@ export class Model {
 
   /**
    * Answer the conversation. When the device fails, the next one reads prompt and answer so far and
-   * goes on. Rejects with `context` when there is no room, `device` when no device is left.
+   * goes on. Rejects with `context` when there is no room, `device` when no device is left, and as `Adapters`
+   * does, or with `no-lora`, when the adapter cannot be had.
    */
   async chat(
     messages: readonly Message[],
@@ -124,8 +132,9 @@ export class Model {
     const begunIds = options.begunIds ?? [];
     const over = replay(answer, begunIds, listener);
     for (;;) {
-      const { device, session } = this.#standing();
       try {
+        await this.#wear(options.adapter, signal);
+        const { device, session } = this.#standing();
         const reason = over ?? (await generate(session, answer, timed, { signal }));
         const { promptIds, ids } = answer;
         const prompt = { promptTokens: promptIds.length, cachedTokens: Math.max(0, cachedTokens) };
@@ -151,6 +160,24 @@ export class Model {
     if (!device) return;
     await this.dispose();
     this.#footing = await this.#ladder.climb(device);
+  }
+
+  /** Lets the session answer with the adapter of that name. A cancel leaves it half done; nothing is read then. */
+  async #wear(name: string | undefined, signal: AbortSignal): Promise<void> {
+    try {
+      const adapter = name === undefined ? null : await this.#adapters.find(name, { signal });
+      if (adapter && !this.#adaptable && this.#variant?.lora) {
+        // Another graph over the same weights. It is slower, so that only those get it who have adapters.
+        this.#adaptable = true;
+        await this.reopen();
+      }
+      const { device, session } = this.#standing();
+      if (adapter && !session.adapters)
+        throw new LocalphiError('no-lora', `the model's files for ${device} take no adapters`);
+      await session.adapters?.wear(adapter);
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    }
   }
 
   async #moveOn(error: unknown): Promise<BrowserDevice> {
@@ -218,11 +245,13 @@ export class Model {
   async #openVariant(rung: Rung, variant: Variant): Promise<DecoderSession> {
     const config = await this.#readConfig(variant);
     await this.#plan(rung, variant, config);
-    const files = await this.#fetcher.files(variant.files, this.#options);
+    const files = await this.#fetcher.files(this.#filesOf(variant), this.#options);
     this.#language ??= await this.#readLanguage(files, config.endIds);
     const contextLength = variant.contextLength ?? this.manifest.contextLength;
     this.#contextLength = contextLength;
-    const source = { config, contextLength, files };
+    this.#variant = variant;
+    const graphFile = this.#adaptable && variant.lora ? variant.lora.name : config.graphFile;
+    const source = { config: { ...config, graphFile }, contextLength, files };
     const limitMs = rung.timeoutMs ?? SESSION_TIMEOUT_MS;
     return withTimeout(openChecked(rung, source, variant), limitMs);
   }
@@ -242,9 +271,14 @@ export class Model {
   }
 
   /** Whether files were damaged and are whole again. */
-  async #mend({ files }: Variant): Promise<boolean> {
+  async #mend(variant: Variant): Promise<boolean> {
+    const files = this.#filesOf(variant);
     const { repaired } = await this.#fetcher.check(files, this.#bornAtMs, this.#options);
     return repaired.length > 0;
+  }
+
+  #filesOf({ files, lora }: Variant): readonly FileEntry[] {
+    return this.#adaptable && lora ? [...files, lora] : files;
   }
 
   async #readLanguage(files: ModelFiles, configEndIds: readonly number[]): Promise<Language> {

@@ -60,6 +60,7 @@ describe('the graph of a variant', () => {
       chunks: [HASH],
     })),
     canary: null,
+    lora: null,
     memory: null,
     contextLength: null,
   });
