@@ -26,7 +26,7 @@ export function readAdapter(file: ArrayBuffer): AdapterTensors {
     return new AdapterReader(file).tensors();
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
-    throw new LocalphiError('adapter', 'the file of the adapter is cut off', { cause: error });
+    throw refusal(`cannot be read: ${error.message}`);
   }
 }
 
