@@ -159,7 +159,8 @@ class WebNnDecoder implements DecoderSession {
   /** Of the graph for so many new tokens, null for none. */
   #promptTokens({ inputNames }: InferenceSession, added: number, total: number): number | null {
     if (added <= FEW_TOKENS || !inputNames.includes(LAST_POSITION)) return null;
-    return [...PROMPT_TOKENS, this.#contextLength].find((tokens) => tokens >= total) ?? null;
+    const shorter = PROMPT_TOKENS.filter((tokens) => tokens < this.#contextLength);
+    return [...shorter, this.#contextLength].find((tokens) => tokens >= total) ?? null;
   }
 
   async #readPrompt(tokens: number, ids: readonly number[]): Promise<Logits> {
