@@ -191,6 +191,15 @@ export class Engine {
     return this.#run.active;
   }
 
+  /** The server, for an answer that this browser cannot make; null where it is not to be asked. */
+  server(): Backend | null {
+    try {
+      return this.#parts.server(this.#run.modelId);
+    } catch {
+      return null;
+    }
+  }
+
   /**
    * Finds what answers instead of `lost`, which threw the error: another worker, a device further down, the
    * server; or, where the server has gone, a device of this browser. The device; null when that is no way out.

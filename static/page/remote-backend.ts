@@ -1,5 +1,6 @@
 /** The model on the server that gave us this page, over its OpenAI-compatible API. */
 import { LocalphiError, messageOf } from '../shared/errors';
+import type { ErrorKind } from '../shared/errors';
 import { asArray, asCount, asObject, asString, parseJson } from '../shared/json';
 import type { JsonObject } from '../shared/json';
 import type { CallPiece, ChatOptions, EndReason, Message } from '../shared/protocol';
@@ -75,6 +76,7 @@ export class RemoteBackend implements Backend {
       presence_penalty: options.presencePenalty,
       frequency_penalty: options.frequencyPenalty,
       stop: options.stop,
+      adapter: options.adapter,
       ignore_eos: options.ignoreEnd,
       ...wireOfHeld(options),
     };
@@ -198,9 +200,16 @@ async function refusal(response: Response): Promise<LocalphiError> {
 
 function serverError(error: unknown): LocalphiError {
   const { code, message } = asObject(error, 'error');
-  const kind = code === 'context_length_exceeded' ? 'context' : 'server';
+  const kind = KINDS.get(code) ?? 'server';
   return new LocalphiError(kind, asString(message, 'error.message'));
 }
+
+/** By the server's codes. */
+const KINDS: ReadonlyMap<unknown, ErrorKind> = new Map([
+  ['context_length_exceeded', 'context'],
+  ['adapter_not_found', 'adapter'],
+  ['adapter_invalid', 'adapter'],
+]);
 
 function broken(cause: unknown): never {
   throw new LocalphiError('network', `the server could not be reached: ${messageOf(cause)}`, {

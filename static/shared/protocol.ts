@@ -4,19 +4,10 @@
  * the last of them is `loaded`, `unavailable`, `done`, `kept`, `removed`, `checked` or `error`.
  * `cancel`, `pause`, `resume` and `go-on` steer an exchange that is under way. `alive` belongs to none.
  */
+import type { JsonFormat, Message, Role, Tool } from './chat';
 import type { ErrorShape } from './errors';
-import type { JsonFormat, Tool, ToolCall } from './prompt';
 
-export type Role = 'system' | 'user' | 'assistant' | 'tool';
-
-export interface Message {
-  readonly role: Role;
-  readonly content: string;
-  /** What an assistant turn called. */
-  readonly toolCalls?: readonly ToolCall[];
-  /** Which call a tool turn answers. */
-  readonly toolCallId?: string;
-}
+export type { Message, Role };
 
 /** Devices that run the model in this browser, best first. */
 export const BROWSER_DEVICES = ['webgpu', 'webnn', 'wasm'] as const;
@@ -157,6 +148,8 @@ export interface ChatOptions {
   readonly presencePenalty?: number;
   readonly frequencyPenalty?: number;
   readonly stop?: readonly string[];
+  /** Name of a LoRA adapter of the model. */
+  readonly adapter?: string;
   /** What the model may call. It calls only these, with arguments that fit their schemas. */
   readonly tools?: readonly Tool[];
   readonly toolChoice?: ToolChoice;

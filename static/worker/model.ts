@@ -2,7 +2,7 @@
 import { LocalphiError } from '../shared/errors';
 import { parseJson } from '../shared/json';
 import { parseDecoderConfig, withGraphOf } from '../shared/manifest';
-import type { DecoderConfig, Manifest, Sampling, Variant } from '../shared/manifest';
+import type { DecoderConfig, FileEntry, Manifest, Sampling, Variant } from '../shared/manifest';
 import { render } from '../shared/prompt';
 import type {
   AnswerIds,
@@ -14,6 +14,7 @@ import type {
   ModelSummary,
   RungReport,
 } from '../shared/protocol';
+import { Adapters } from './adapters';
 import { checkCanary } from './canary';
 import { Ladder, RUNGS, reasonOf } from './devices';
 import type { Footing, Rung } from './devices';
@@ -24,10 +25,12 @@ import type { Answer, AnswerListener } from './runtime/generate';
 import { Guides } from './runtime/guides';
 import { NO_RULES, Sampler } from './runtime/sampler';
 import type { SamplingRules } from './runtime/sampler';
-import type { DecoderSession, ModelFiles, SessionSource } from './runtime/session';
+import type { DecoderSession } from './runtime/decoder';
+import type { ModelFiles, SessionSource } from './runtime/session';
 import { StopStrings } from './runtime/stops';
 import { Stopwatch } from './runtime/stopwatch';
 import { Tokenizer } from './runtime/tokenizer';
+import { serverFetch } from './server-fetch';
 
 /** Compiling shaders for a big model may take a minute; a provider that hangs takes for ever. */
 const SESSION_TIMEOUT_MS = 120_000;
@@ -64,8 +67,11 @@ export class Model {
   #onTrying: (device: BrowserDevice) => void = () => {};
   #language: Language | null = null;
   readonly #mostTokens: number;
+  readonly #adapters: Adapters;
   /** Of the rung in use. */
   #variant: Variant | null = null;
+  /** Sessions take adapters where they can: from the first answer on that wants one. */
+  #adaptable = false;
 
   /** mostTokens: to read at once; null for all that the model can. options: how `load` fetches files. */
   constructor(
@@ -76,6 +82,7 @@ export class Model {
   ) {
     this.manifest = manifest;
     this.#mostTokens = mostTokens ?? Infinity;
+    this.#adapters = new Adapters(manifest, serverFetch);
     this.#fetcher = fetcher;
     this.#options = options;
   }
@@ -113,7 +120,8 @@ export class Model {
 
   /**
    * Answer the conversation. When the device fails, the next one reads prompt and answer so far and
-   * goes on. Rejects with `context` when there is no room, `device` when no device is left.
+   * goes on. Rejects with `context` when there is no room, `device` when no device is left, and as `Adapters`
+   * does, or with `no-lora`, when the adapter cannot be had.
    */
   async chat(
     messages: readonly Message[],
@@ -139,8 +147,9 @@ export class Model {
     const begunIds = options.begunIds ?? [];
     const over = replay(answer, begunIds, listener);
     for (;;) {
-      const { device, session } = this.#standing();
       try {
+        await this.#wear(options.adapter, signal);
+        const { device, session } = this.#standing();
         const reason = over ?? (await generate(session, answer, timed, { signal }));
         const { promptIds, ids } = answer;
         const prompt = { promptTokens: promptIds.length, cachedTokens: Math.max(0, cachedTokens) };
@@ -166,6 +175,24 @@ export class Model {
     if (!device) return;
     await this.dispose();
     this.#footing = await this.#ladder.climb(device);
+  }
+
+  /** Lets the session answer with the adapter of that name. A cancel leaves it half done; nothing is read then. */
+  async #wear(name: string | undefined, signal: AbortSignal): Promise<void> {
+    try {
+      const adapter = name === undefined ? null : await this.#adapters.find(name, { signal });
+      if (adapter && !this.#adaptable && this.#variant?.lora) {
+        // Another graph over the same weights. It is slower, so that only those get it who have adapters.
+        this.#adaptable = true;
+        await this.reopen();
+      }
+      const { device, session } = this.#standing();
+      if (adapter && !session.adapters)
+        throw new LocalphiError('no-lora', `the model's files for ${device} take no adapters`);
+      await session.adapters?.wear(adapter);
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    }
   }
 
   async #moveOn(error: unknown): Promise<BrowserDevice> {
@@ -235,10 +262,12 @@ export class Model {
   async #openVariant(rung: Rung, variant: Variant): Promise<DecoderSession> {
     const config = await this.#readConfig(variant);
     await this.#plan(rung, variant, config);
-    const files = await this.#fetcher.files(variant.files, this.#options);
+    const files = await this.#fetcher.files(this.#filesOf(variant), this.#options);
     this.#language ??= await this.#readLanguage(files, config.endIds);
     this.#variant = variant;
-    const source = { config, contextLength: this.#contextLength(variant), files };
+    const graphFile = this.#adaptable && variant.lora ? variant.lora.name : config.graphFile;
+    const contextLength = this.#contextLength(variant);
+    const source = { config: { ...config, graphFile }, contextLength, files };
     const limitMs = rung.timeoutMs ?? SESSION_TIMEOUT_MS;
     return withTimeout(openChecked(rung, source, variant), limitMs);
   }
@@ -266,9 +295,14 @@ export class Model {
   }
 
   /** Whether files were damaged and are whole again. */
-  async #mend({ files }: Variant): Promise<boolean> {
+  async #mend(variant: Variant): Promise<boolean> {
+    const files = this.#filesOf(variant);
     const { repaired } = await this.#fetcher.check(files, this.#bornAtMs, this.#options);
     return repaired.length > 0;
+  }
+
+  #filesOf({ files, lora }: Variant): readonly FileEntry[] {
+    return this.#adaptable && lora ? [...files, lora] : files;
   }
 
   async #readLanguage(files: ModelFiles, configEndIds: readonly number[]): Promise<Language> {

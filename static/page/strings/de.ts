@@ -65,6 +65,9 @@ const errors: Record<ErrorKind, string> = {
   stopped:
     'Das Laden des Modells wurde abgebrochen. Was angekommen ist, bleibt erhalten, und von dort geht es weiter.',
   busy: 'Das Modell wird gerade geladen, hier oder in einem anderen Tab. Brechen Sie das zuerst ab.',
+  adapter: 'Dieser Adapter passt nicht zu dem Modell hier. Wählen Sie einen anderen oder keinen.',
+  'no-lora':
+    'Die Dateien des Modells für dieses Gerät nehmen keine Adapter an. Wählen Sie den Server als Gerät oder keinen Adapter.',
 };
 
 const notes: Record<LoadNote, string> = {

@@ -71,6 +71,9 @@ const errors: Record<ErrorKind, string> = {
   stopped:
     'Loading the model was stopped. What has arrived is kept, and loading goes on from there.',
   busy: 'The model is being fetched, here or in another tab. Stop that first.',
+  adapter: 'This adapter cannot be used with the model here. Choose another one, or none.',
+  'no-lora':
+    'The model’s files for this device take no adapters. Choose the server as the device, or no adapter.',
 };
 
 const notes: Record<LoadNote, string> = {

@@ -63,6 +63,9 @@ const errors: Record<ErrorKind, string> = {
   stopped:
     'Le chargement du modèle a été interrompu. Ce qui est arrivé est conservé, et le chargement reprendra de là.',
   busy: 'Le modèle est en cours de chargement, ici ou dans un autre onglet. Arrêtez-le d’abord.',
+  adapter: 'Cet adaptateur ne convient pas au modèle présent. Choisissez-en un autre, ou aucun.',
+  'no-lora':
+    'Les fichiers du modèle pour cet appareil n’acceptent pas d’adaptateur. Choisissez le serveur comme appareil, ou aucun adaptateur.',
 };
 
 const notes: Record<LoadNote, string> = {

@@ -58,6 +58,8 @@ const errors: Record<ErrorKind, string> = {
   worker: '模型的线程停止了。请重试。',
   stopped: '已停止加载模型。已下载的部分会保留，下次从那里继续。',
   busy: '此模型正在下载，可能是在本页面或其他标签页中。请先停止下载。',
+  adapter: '此适配器不能用于这里的模型。请选择其他适配器，或不使用适配器。',
+  'no-lora': '模型用于此设备的文件不支持适配器。请选择服务器作为设备，或不使用适配器。',
 };
 
 const notes: Record<LoadNote, string> = {

@@ -58,6 +58,8 @@ const errors: Record<ErrorKind, string> = {
   worker: '模型的執行緒停止了。請重試。',
   stopped: '已停止載入模型。已下載的部分會保留，下次從那裡繼續。',
   busy: '此模型正在下載，可能是在本頁面或其他分頁中。請先停止下載。',
+  adapter: '此適配器不能用於這裡的模型。請選擇其他適配器，或不使用適配器。',
+  'no-lora': '模型用於此裝置的檔案不支援適配器。請選擇伺服器作為裝置，或不使用適配器。',
 };
 
 const notes: Record<LoadNote, string> = {

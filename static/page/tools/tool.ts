@@ -1,5 +1,5 @@
 /** What a model may ask for: of the page, quick, harmless and without a network; or of the server. */
-import type { Tool } from '../../shared/prompt';
+import type { Tool } from '../../shared/chat';
 
 export type Arguments = Readonly<Record<string, unknown>>;
 

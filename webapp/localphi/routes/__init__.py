@@ -17,8 +17,8 @@ from localphi.models.adapters import AdapterStore
 from localphi.models.hub import Hub
 from localphi.models.pulls import Pulls
 from localphi.models.store import ModelStore
-from localphi.routes import engines as engine_routes
 from localphi.routes import (
+    adapter_files,
     health,
     llama_cpp_api,
     model_files,
@@ -31,6 +31,7 @@ from localphi.routes import (
     server_tools,
     streams_api,
 )
+from localphi.routes import engines as engine_routes
 from localphi.routes.metrics import Metrics
 from localphi.routes.streams import Streams
 from localphi.routes.tracing import tracing_to
@@ -63,15 +64,14 @@ def build_app(
     tracing.install(app)
     metrics = Metrics(engines, tracing)
     metrics.install(app)
-    streams = Streams()
-    app.register_blueprint(
-        openai_api.blueprint(store, engines, metrics, streams, AdapterStore(settings.home))
-    )
+    streams, adapters = Streams(), AdapterStore(settings.home)
+    app.register_blueprint(openai_api.blueprint(store, engines, metrics, streams, adapters))
     app.register_blueprint(responses_api.blueprint(store, engines, metrics, streams))
     app.register_blueprint(streams_api.blueprint(streams))
     app.register_blueprint(llama_cpp_api.blueprint(store, engines))
     app.register_blueprint(engine_routes.blueprint(store, engines))
     app.register_blueprint(model_files.blueprint(store))
+    app.register_blueprint(adapter_files.blueprint(store, adapters))
     app.register_blueprint(pulls.blueprint(store, Pulls(store, partial(_hub, settings))))
     app.register_blueprint(server_tools.blueprint(tools))
     app.register_blueprint(health.blueprint(store, engines, metrics))
