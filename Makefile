@@ -6,7 +6,7 @@ BIN := .venv/bin
 PAGE_SOURCES := $(shell find static -type f -not -path '*/node_modules/*' -not -path '*/dist/*')
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help serve test check test-page test-python browser clients vectors docs pictures clean
+.PHONY: help serve test check check-python check-page test-page test-python browser clients vectors docs pictures clean
 
 help:
 	@echo "make serve    install, build the page, serve it on http://localhost:8000 and open it"
@@ -16,14 +16,21 @@ help:
 serve: .venv/.installed
 	$(BIN)/localphi serve --open
 
-test: check test-page test-python
+test: .venv/.installed-for-tests
+	$(MAKE) -j4 browser clients check
+	$(MAKE) test-page test-python
 	@echo "localphi: all checks and tests passed"
 
-check: .venv/.installed-for-tests
-	@echo "localphi: ruff, mypy, tsc, eslint, prettier"
+check: check-python check-page
+
+check-python: .venv/.installed-for-tests
+	@echo "localphi: ruff, mypy"
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+check-page: .venv/.installed-for-tests
+	@echo "localphi: tsc, eslint, prettier"
 	$(BIN)/python static/npm.py run check
 
 test-page: .venv/.installed-for-tests
@@ -62,6 +69,6 @@ clean:
 	@touch $@
 
 .venv/.installed-for-tests: .venv/bin/python pyproject.toml hatch_build.py $(PAGE_SOURCES)
-	@echo "localphi: installing with everything the tests need (some minutes the first time: PyTorch, Semantic Kernel)"
-	$(PIP) --editable '.[agents,openvino,toolchain,test]'
+	@echo "localphi: installing with everything the tests need (some minutes the first time: PyTorch, Ray, Semantic Kernel)"
+	$(PIP) --editable '.[agents,openvino,ray,toolchain,test]'
 	@touch $@ .venv/.installed

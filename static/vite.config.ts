@@ -3,13 +3,14 @@ import { defineConfig } from 'vitest/config';
 import { clientTypes, versionOf } from './build/client-types.ts';
 import { licences } from './build/licences.ts';
 import { ortFiles } from './build/ort-files.ts';
+import { pdfFiles } from './build/pdf-files.ts';
 import { serviceWorker } from './build/service-worker.ts';
 
 /** Where `npm run dev` finds a running `localphi serve`. */
 const SERVER = 'http://127.0.0.1:8000';
 
 export default defineConfig({
-  plugins: [ortFiles(), licences(), clientTypes(), serviceWorker()],
+  plugins: [ortFiles(), pdfFiles(), licences(), clientTypes(), serviceWorker()],
   define: versionOf(import.meta.dirname),
   oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
   worker: { format: 'es' },

@@ -57,6 +57,27 @@ def write_encoder(
     return table
 
 
+def hub_files(folder: Path, *, pooling: str = "mean_tokens", seed: int = 0) -> dict[str, bytes]:
+    """An encoder as a repository of the hub has it, with other files beside those that are wanted."""
+    write_encoder(folder, seed=seed, pooling=pooling, max_length=3)
+    graph = (folder / "model.onnx").read_bytes()
+    modules = [
+        {"type": f"sentence_transformers.models.{kind}"} for kind in ("Transformer", "Pooling", "Normalize")
+    ]
+    return {
+        "README.md": b"# An encoder",
+        "model.safetensors": b"weights for others",
+        "onnx/model.onnx": graph,
+        "onnx/model_O4.onnx": graph,
+        "modules.json": json.dumps(modules).encode(),
+        "config_sentence_transformers.json": b'{"prompts": {"query": "", "document": ""}}',
+        **{
+            name: (folder / name).read_bytes()
+            for name in ("tokenizer.json", "1_Pooling/config.json", "sentence_bert_config.json")
+        },
+    }
+
+
 def pdf(pages: Sequence[str]) -> bytes:
     """A PDF with one line of text a page."""
     kids = " ".join(f"{4 + 2 * n} 0 R" for n in range(len(pages)))

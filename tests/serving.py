@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from localphi import create_app
+from localphi.chat import ServerTool
 from localphi.config import Settings
 from localphi.engine.client import Engine, Engines
 from localphi.engine.elsewhere import Elsewhere
@@ -43,9 +44,11 @@ class LiveServer:
 
 
 @contextmanager
-def serving(settings: Settings, elsewhere: Elsewhere | None = None) -> Iterator[LiveServer]:
+def serving(
+    settings: Settings, elsewhere: Elsewhere | None = None, tools: Sequence[ServerTool] = ()
+) -> Iterator[LiveServer]:
     """Serve on a free loopback port until the block ends. elsewhere: who answers, if not this process."""
-    app = create_app(settings, elsewhere)
+    app = create_app(settings, elsewhere, tools)
     engines: Engines = app.extensions["localphi"]
     server = bind(app, replace(settings, port=0))
     closing = threading.Event()

@@ -25,6 +25,8 @@ EXAMPLES = [
     errors.DiskFull("no"),
     errors.PullBusy("no"),
     errors.PullNotFound("phi-2"),
+    errors.ToolNotFound("nope", ("files-read_file",)),
+    errors.ToolFailed("There is no file of that name."),
     errors.ToolchainMissing("onnx", "quantize"),
     errors.CannotBuild("no"),
     errors.CannotQuantize("no"),

@@ -23,11 +23,12 @@ MAY_IMPORT = {
     "keys": {"errors"},
     "logs": set(),
     "security": VALUES | {"keys"},
-    "routes": VALUES | {"models", "engine", "security", "logs"},
-    "__init__": {"config", "engine", "routes"},
+    "routes": VALUES | {"models", "engine", "security", "logs", "tracing"},
+    "tracing": VALUES | {"engine"},
+    "__init__": {"chat", "config", "engine", "routes"},
     "server": VALUES | {"__init__", "engine", "routes", "security", "logs", "deploy"},
     "toolchain": VALUES | {"models", "engine"},  # the evaluation asks through the engine
-    "deploy": VALUES | {"models", "engine", "__init__"},
+    "deploy": VALUES | {"models", "engine", "tracing", "__init__"},
     "cli": VALUES | {"models", "engine", "server", "doctor", "toolchain", "keys", "deploy", "__init__"},
 }
 ONLY_IN = {
@@ -46,7 +47,7 @@ ONLY_IN = {
     "openvino_genai": {"engine"},
     "multiprocessing": {"engine"},
     "ray": {"deploy"},
-    "opentelemetry": {"routes"},
+    "opentelemetry": {"routes", "tracing"},
     "starlette": {"deploy"},
     "socket": {"engine", "server"},
     "requests": set(),
@@ -107,13 +108,11 @@ def test_every_room_is_in_the_table() -> None:
 
 def test_agents_import_of_localphi_the_application_and_where_models_are() -> None:
     application = {"localphi.__init__", "localphi.config", "localphi.errors"}
+    stores = {"localphi.models.embedding_folder", "localphi.models.embeddings"}
     may_import = {
         "in_process.py": application,
-        "token_vectors.py": {
-            "localphi.config",
-            "localphi.errors",
-            "localphi.models.store",
-        },  # a model's folder
+        "onnx_embedding.py": {"localphi.config", "localphi.errors", *stores},
+        "token_vectors.py": {"localphi.config", "localphi.errors", "localphi.models.store"},
     }
     for path in AGENTS.rglob("*.py"):
         for name, line in _imports(path):

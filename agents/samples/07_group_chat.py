@@ -37,12 +37,12 @@ async def main(url: str) -> None:
         ChatCompletionAgent(service=phi, arguments=settings, name=name, description=role, instructions=role)
         for name, role in ROLES.items()
     ]
-    turns = RoundRobinGroupChatManager(max_rounds=3)
+    turns = RoundRobinGroupChatManager(max_rounds=3)  # Writer, Reviewer, Writer
     chat = GroupChatOrchestration(members, turns, agent_response_callback=show)
 
     print(f"You: {TASK}")
     logging.getLogger("semantic_kernel").setLevel(logging.CRITICAL)  # an error is told at the end, once
-    runtime = InProcessRuntime()
+    runtime = InProcessRuntime()  # carries the messages between the agents
     runtime.start()
     try:
         await (await chat.invoke(TASK, runtime)).get()

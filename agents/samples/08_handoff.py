@@ -37,11 +37,12 @@ async def main(url: str) -> None:
     agent = partial(ChatCompletionAgent, service=PhiChatCompletion(base_url=url), arguments=settings)
     front = agent(name="Front", description="Finds who can help.")
     desk = agent(name="Desk", description="Knows the weather.", plugins=[Weather()])
+    # Front gets a function that hands over to Desk; each gets one that ends the task.
     handoffs = OrchestrationHandoffs().add(front, desk, "Transfer to this agent for weather.")
     handoff = HandoffOrchestration([front, desk], handoffs, agent_response_callback=show)
     print(f"You: {TASK}")
     logging.getLogger("semantic_kernel").setLevel(logging.CRITICAL)  # an error is told at the end, once
-    runtime = InProcessRuntime()
+    runtime = InProcessRuntime()  # carries the messages between the agents
     runtime.start()
     try:
         print(f"End: {await (await handoff.invoke(TASK, runtime)).get()}")

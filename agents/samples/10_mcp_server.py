@@ -28,6 +28,7 @@ async def main(url: str, stay: bool) -> None:
     async def answer(question: str) -> str:
         return str(await agent.get_response(question))
 
+    # Port 0 is any free one; serve_http tells the address as soon as it listens there.
     address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     serving = asyncio.create_task(serve_http(agent_server(answer), 0, address.set_result))
     try:

@@ -41,7 +41,7 @@ let last: Report | null = null;
 
 function start(plan: Plan): void {
   if (state.value.phase === 'running') return;
-  state.value = { phase: 'running', what: '', share: 0 };
+  state.value = { phase: 'running', what: 'cold', share: 0 };
   measure(plan).then(
     (made) => {
       last = made;

@@ -1,6 +1,6 @@
 /** Decode rates of runs as bars, one group for each length of prompt. */
-import { rate } from './report';
 import type { Report } from './report';
+import { formats, strings } from './strings';
 
 const WIDTH = 640;
 const BAR = 18;
@@ -18,7 +18,7 @@ export function Plot({ runs }: { readonly runs: readonly Report[] }) {
   const most = Math.max(...bars.map(({ value }) => value));
   const height = bars.length * (BAR + 4);
   return (
-    <svg viewBox={`0 0 ${WIDTH} ${height}`} role="img" aria-label="Decode tokens per second">
+    <svg viewBox={`0 0 ${WIDTH} ${height}`} role="img" aria-label={strings.plot}>
       {bars.map(({ label, value, newest }, i) => (
         <g key={label + String(i)} transform={`translate(0 ${i * (BAR + 4)})`}>
           <text x={LABEL - 6} y={BAR - 5} text-anchor="end">
@@ -31,7 +31,7 @@ export function Plot({ runs }: { readonly runs: readonly Report[] }) {
             height={BAR}
           />
           <text x={LABEL + (value / most) * (WIDTH - LABEL - 60) + 6} y={BAR - 5}>
-            {rate(value)}
+            {formats.rate(value)}
           </text>
         </g>
       ))}

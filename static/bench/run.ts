@@ -18,8 +18,10 @@ export interface RunParts {
   server(messages: readonly Message[], maxTokens: number): Promise<ServerAnswer>;
 }
 
-/** What is under way: `cold`, `warm`, `peers`, `answers`, `server`; and how much of all is done, 0 to 1. */
-export type Told = (phase: string, share: number) => void;
+export type Phase = 'cold' | 'warm' | 'peers' | 'answers' | 'server';
+
+/** What is under way, and how much of all is done, 0 to 1. */
+export type Told = (phase: Phase, share: number) => void;
 
 const SECOND_TURN_CONTEXT = 1024;
 const SECOND_TURN_TOKENS = 8;

@@ -1,18 +1,20 @@
-import { signal } from '@preact/signals';
+import { signal, useSignal } from '@preact/signals';
 import type { Signal } from '@preact/signals';
 
+import { copyText } from '../page/copy-text';
 import { BROWSER_DEVICES } from '../shared/protocol';
 import { earlierRuns, forgetRuns } from './history';
 import { CONTEXTS } from './plan';
 import type { Plan } from './plan';
 import { Plot } from './plot';
-import { ms, percent, rate, toJsonLine, toMarkdown } from './report';
+import { toJsonLine, toMarkdown } from './report';
 import type { Report } from './report';
-import { strings } from './strings';
+import type { Phase } from './run';
+import { formats, strings } from './strings';
 
 export type State =
   | { readonly phase: 'idle' }
-  | { readonly phase: 'running'; readonly what: string; readonly share: number }
+  | { readonly phase: 'running'; readonly what: Phase; readonly share: number }
   | { readonly phase: 'failed'; readonly message: string };
 
 interface Props {
@@ -32,6 +34,9 @@ export function Bench({ state, runs, peers, start }: Props) {
   return (
     <>
       <h1>{strings.title}</h1>
+      <p>
+        <a href="/">{strings.back}</a>
+      </p>
       <p>{strings.intro}</p>
       <form
         onSubmit={(event) => {
@@ -106,9 +111,11 @@ function Whole(props: { label: string; value: Signal<number>; most: number }) {
 function Status({ state }: { readonly state: State }) {
   return (
     <p role="status" data-testid="status" data-phase={state.phase}>
-      {state.phase === 'running' && `${strings.phases[state.what] ?? state.what} `}
-      {state.phase === 'running' && <progress value={state.share} />}
-      {state.phase === 'failed' && state.message}
+      {state.phase === 'running' && `${strings.phases[state.what]} `}
+      {state.phase === 'running' && (
+        <progress value={state.share} aria-label={strings.phases[state.what]} />
+      )}
+      {state.phase === 'failed' && `${strings.failed} ${state.message}`}
     </p>
   );
 }
@@ -117,10 +124,13 @@ function Result({ made }: { readonly made: Report }) {
   const facts = [
     [strings.cold, ms(made.coldMs)],
     [strings.warm, ms(made.warmMs)],
-    [strings.heap, made.heapBytes === null ? '–' : `${(made.heapBytes / 1e6).toFixed(1)} MB`],
-    [strings.second, `${ms(made.secondTurn.secondMs)} (${made.secondTurnRatio.toFixed(3)} ×)`],
-    [strings.slowdown, made.longByShort === null ? '–' : `${made.longByShort.toFixed(2)} ×`],
-    [strings.equal, made.equalToServer === null ? '–' : percent(made.equalToServer)],
+    [strings.heap, made.heapBytes === null ? '–' : formats.megabytes(made.heapBytes)],
+    [strings.second, `${ms(made.secondTurn.secondMs)} (${times(made.secondTurnRatio)})`],
+    [strings.slowdown, made.longByShort === null ? '–' : times(made.longByShort)],
+    [
+      strings.equal,
+      made.equalToServer === null ? '–' : `${formats.hundredths(100 * made.equalToServer)} %`,
+    ],
   ] as const;
   return (
     <section data-testid="result">
@@ -130,8 +140,11 @@ function Result({ made }: { readonly made: Report }) {
       <table>
         <thead>
           <tr>
+            <td />
             {strings.columns.map((name) => (
-              <th key={name}>{name}</th>
+              <th key={name} scope="col">
+                {name}
+              </th>
             ))}
           </tr>
         </thead>
@@ -139,10 +152,10 @@ function Result({ made }: { readonly made: Report }) {
           {made.rows.map((row) => (
             <tr key={`${row.subject} ${row.context}`}>
               <td>{row.subject}</td>
-              <td>{row.promptTokens}</td>
+              <td>{formats.count(row.promptTokens)}</td>
               <td>{ms(row.firstTokenMs)}</td>
-              <td>{rate(row.prefillPerSecond)}</td>
-              <td>{rate(row.decodePerSecond)}</td>
+              <td>{formats.rate(row.prefillPerSecond)}</td>
+              <td>{formats.rate(row.decodePerSecond)}</td>
             </tr>
           ))}
         </tbody>
@@ -159,17 +172,40 @@ function Result({ made }: { readonly made: Report }) {
         <Copy label={strings.copyMarkdown} text={toMarkdown(made)} />{' '}
         <Copy label={strings.copyJson} text={toJsonLine(made)} />
       </p>
-      <pre data-testid="json">{toJsonLine(made)}</pre>
+      <pre data-testid="json" tabIndex={0} aria-label="JSON">
+        {toJsonLine(made)}
+      </pre>
     </section>
   );
 }
 
 function Copy({ label, text }: { readonly label: string; readonly text: string }) {
+  const outcome = useSignal<'copied' | 'failed' | null>(null);
   return (
-    <button type="button" onClick={() => void navigator.clipboard.writeText(text)}>
-      {label}
-    </button>
+    <>
+      <button
+        type="button"
+        onClick={() => {
+          void copyText(text).then((how) => {
+            outcome.value = how;
+          });
+        }}
+      >
+        {label}
+      </button>{' '}
+      <span role="status">
+        {outcome.value && (outcome.value === 'copied' ? strings.copied : strings.copyFailed)}
+      </span>
+    </>
   );
+}
+
+function ms(value: number): string {
+  return `${formats.rate(value)} ms`;
+}
+
+function times(ratio: number): string {
+  return `${formats.hundredths(ratio)} ×`;
 }
 
 function Runs({ runs }: { readonly runs: readonly Report[] }) {
@@ -183,7 +219,7 @@ function Runs({ runs }: { readonly runs: readonly Report[] }) {
             <td>{run.device}</td>
             {run.rows.map((row) => (
               <td key={`${row.subject} ${row.context}`}>
-                {row.subject} {row.context}: {rate(row.decodePerSecond)}
+                {row.subject} {row.context}: {formats.rate(row.decodePerSecond)}
               </td>
             ))}
           </tr>

@@ -16,7 +16,9 @@ const BUNDLED = [
   'lowlight',
   'marked',
   'onnxruntime-web',
+  'pdfjs-dist',
   'preact',
+  'temml',
 ];
 
 /** Published without a licence file; the text is the one in its source repository. */
@@ -55,7 +57,12 @@ function notice(name: string): string {
     name === 'onnxruntime-web'
       ? ONNX_RUNTIME_LICENCE
       : readFileSync(join(folder, licenceFile(folder)), 'utf8');
-  return `${name} ${version}\n\n${text.trim()}\n`;
+  return `${name} ${version}\n\n${text.trim()}\n${name === 'pdfjs-dist' ? tablesLicence(folder) : ''}`;
+}
+
+/** Of the tables of codes that come with it. */
+function tablesLicence(folder: string): string {
+  return `\n${readFileSync(join(folder, 'cmaps', 'LICENSE'), 'utf8').trim()}\n`;
 }
 
 /** Packages do not agree on how to write its name. */

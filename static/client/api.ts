@@ -93,8 +93,10 @@ export type ResponseFormat =
 /** As in OpenAI's API. What is left out or null is the model's own, or off. */
 export interface ChatCompletionParams {
   readonly messages: readonly PhiMessage[];
-  /** May be left out; anything but the loaded model is an error. */
+  /** May be left out: the loaded model, with an adapter perhaps: "localphi-demo:poems". Another one is an error. */
   readonly model?: string | null;
+  /** Name of a LoRA adapter of the model, as the server has it: computed with where the model is. */
+  readonly adapter?: string | null;
   readonly stream?: boolean | null;
   /** include_usage: one more chunk at the end, without choices. */
   readonly stream_options?: { readonly include_usage?: boolean } | null;
@@ -238,7 +240,7 @@ export interface Phi {
   dispose(): void;
 }
 
-/** `kind` tells errors apart: network, damaged, manifest, context, device, server, worker, stopped, … */
+/** `kind` tells errors apart: network, damaged, manifest, context, device, server, worker, adapter, … */
 export interface PhiError extends Error {
   readonly name: 'LocalphiError';
   readonly kind: string;

@@ -54,7 +54,7 @@ export class ChatCompletions implements Completions {
     const head = {
       id: `chatcmpl-${crypto.randomUUID()}`,
       created: Math.floor(Date.now() / 1000),
-      model: modelId,
+      model: request.options.adapter ? `${modelId}:${request.options.adapter}` : modelId,
     };
     signal?.throwIfAborted();
     const controller = new AbortController();

@@ -33,6 +33,11 @@ export function parseOptions(options: PhiOptions): ParsedOptions {
       `createPhi: device must be one of ${DEVICES.join(', ')}, but is '${String(options.device)}'`,
     );
   }
+  if (options.model?.includes(':')) {
+    throw new TypeError(
+      `createPhi: model must be the id of a model, but is '${options.model}'; adapters are named in requests`,
+    );
+  }
   const server = options.server ?? true;
   if (!server && device === 'server') {
     throw new TypeError("createPhi: device 'server' and server: false exclude each other");

@@ -2,7 +2,7 @@
 import type { ChatOptions, Message, Role } from '../shared/protocol';
 import { MAX_STOPS, MAX_STOP_CHARS, RANGES } from '../shared/ranges';
 import type { NumberOption } from '../shared/ranges';
-import type { ToolCall } from '../shared/prompt';
+import type { ToolCall } from '../shared/chat';
 import type { ChatCompletionParams } from './api';
 import {
   parseAnswerFormat,
@@ -11,6 +11,7 @@ import {
   parseToolChoice,
   parseTools,
   show,
+  wrong,
 } from './tools';
 
 export interface ParsedRequest {
@@ -36,8 +37,9 @@ const NUMBERS: Readonly<Record<string, NumberOption>> = {
 const ROLES: readonly Role[] = ['system', 'user', 'assistant', 'tool'];
 const OTHERS = new Set([
   ...['messages', 'model', 'stream', 'stream_options', 'stop', 'n'],
-  ...['tools', 'tool_choice', 'parallel_tool_calls', 'response_format'],
+  ...['tools', 'tool_choice', 'parallel_tool_calls', 'response_format', 'adapter'],
 ]);
+const MAX_ADAPTER_CHARS = 64;
 
 /** modelId: the loaded one. Throws a TypeError that names the parameter. */
 export function parseRequest(params: ChatCompletionParams, modelId: string): ParsedRequest {
@@ -50,11 +52,10 @@ export function parseRequest(params: ChatCompletionParams, modelId: string): Par
       throw new TypeError(`${name}: answers made in the browser do not know this parameter`);
     }
   }
-  const { model, n, stop, stream, stream_options: streamOptions } = params;
+  const { n, stop, stream, stream_options: streamOptions } = params;
   if (((n ?? 1) as number) !== 1) throw new TypeError(`n: one answer at a time, not ${String(n)}`);
-  if ((model ?? modelId) !== modelId) {
-    throw new TypeError(`model: '${modelId}' is loaded, not '${String(model)}'`);
-  }
+  const adapter = parseAdapter(params, modelId);
+  if (adapter !== null) options['adapter'] = adapter;
   if (stop !== null && stop !== undefined) options['stop'] = stops(stop);
   Object.assign(options, held(params));
   return {
@@ -63,6 +64,23 @@ export function parseRequest(params: ChatCompletionParams, modelId: string): Par
     stream: stream ?? false,
     includeUsage: streamOptions?.include_usage ?? false,
   };
+}
+
+/** Named in a field of its own or behind the model: "localphi-demo:poems". Null where none is. */
+function parseAdapter({ model, adapter }: ChatCompletionParams, modelId: string): string | null {
+  const wanted: unknown = model ?? modelId;
+  const [loaded, ...behind] = String(wanted).split(':');
+  if (loaded !== modelId)
+    throw new TypeError(`model: '${modelId}' is loaded, not '${String(wanted)}'`);
+  const named = behind.length > 0 ? behind.join(':') : null;
+  const given: unknown = adapter ?? named;
+  if (named !== null && given !== named) {
+    throw new TypeError(`adapter: model names the adapter '${named}', but this is ${show(given)}`);
+  }
+  if (given === null) return null;
+  if (typeof given === 'string' && given !== '' && given.length <= MAX_ADAPTER_CHARS) return given;
+  const where = named === null ? 'adapter' : 'model';
+  throw wrong(where, `the name of an adapter, of 1 to ${MAX_ADAPTER_CHARS} characters`, given);
 }
 
 function number(name: string, option: NumberOption, value: unknown): number {

@@ -1,6 +1,6 @@
 /** Tools, calls and the format of the answer, as OpenAI's bodies have them, in the words of the worker. */
 import { isJson } from '../shared/json-text';
-import type { JsonFormat, Tool, ToolCall } from '../shared/prompt';
+import type { JsonFormat, Tool, ToolCall } from '../shared/chat';
 import type { ToolChoice } from '../shared/protocol';
 
 const MAX_TOOLS = 128;

@@ -1,4 +1,8 @@
+import { useSignal } from '@preact/signals';
+import type { Signal } from '@preact/signals';
+
 import { Alternatives } from './alternatives';
+import { Comparison } from './comparison';
 import type { Conversation, Entry, EntryStatus, Move } from './conversation';
 import { grows } from './conversation';
 import { CopyButton } from './copy-button';
@@ -20,6 +24,8 @@ export function AnswerView({ entry, conversation, last }: Props) {
   const text = entry.content.value;
   const growing = grows(entry);
   const runs = entry.runs.value;
+  const comparing = useSignal(false);
+  const several = conversation.alternatives(entry).length > 1;
   const asking = runs.some((run) => run.now.value.state === 'asking');
   const retry = () => {
     conversation.retry(entry);
@@ -33,9 +39,13 @@ export function AnswerView({ entry, conversation, last }: Props) {
       data-status={status.state}
     >
       <ToolCards runs={runs} />
-      <div class="text" data-testid="answer-text">
-        <Markdown text={text} growing={growing} />
-      </div>
+      {comparing.value && several && !growing ? (
+        <Comparison entry={entry} conversation={conversation} />
+      ) : (
+        <div class="text" data-testid="answer-text">
+          <Markdown text={text} growing={growing} />
+        </div>
+      )}
       {status.state === 'failed' && (
         <ErrorBox
           error={status.error}
@@ -43,18 +53,42 @@ export function AnswerView({ entry, conversation, last }: Props) {
         />
       )}
       <div class="answer-foot">
-        {!growing && <AnswerActions entry={entry} conversation={conversation} />}
+        {!growing && (
+          <AnswerActions
+            entry={entry}
+            conversation={conversation}
+            comparing={several ? comparing : null}
+          />
+        )}
         {!asking && <AnswerNote status={status} move={entry.move.value} />}
       </div>
     </article>
   );
 }
 
-function AnswerActions({ entry, conversation }: Omit<Props, 'last'>) {
+interface ActionsProps extends Omit<Props, 'last'> {
+  /** Whether versions stand side by side; null where there is one. */
+  readonly comparing: Signal<boolean> | null;
+}
+
+function AnswerActions({ entry, conversation, comparing }: ActionsProps) {
   const text = entry.content.value;
   return (
     <>
       <Alternatives entry={entry} conversation={conversation} />
+      {comparing && (
+        <button
+          type="button"
+          class="small-button"
+          data-testid="compare"
+          aria-pressed={comparing.value}
+          onClick={() => {
+            comparing.value = !comparing.value;
+          }}
+        >
+          {strings.sideBySide}
+        </button>
+      )}
       {text !== '' && <CopyButton text={text} label={strings.copyAnswer} testId="copy-answer" />}
       {text !== '' && <ReadAloud text={text} />}
       {entry.status.value.state !== 'failed' && (

@@ -1,4 +1,5 @@
 import { useSignal } from '@preact/signals';
+import type { ReadonlySignal } from '@preact/signals';
 import { useCallback, useEffect } from 'preact/hooks';
 
 import type { Library } from './chats/library';
@@ -23,6 +24,8 @@ import type { Ui } from './ui';
 
 interface Props {
   readonly engine: Engine;
+  /** Of the model, which then answers on the server; null for none. */
+  readonly adapter: ReadonlySignal<string | null>;
   readonly library: Library;
   readonly settings: Settings;
   readonly shelf: Shelf;
@@ -30,7 +33,7 @@ interface Props {
   readonly ui: Ui;
 }
 
-export function App({ engine, library, settings, shelf, serverKey, ui }: Props) {
+export function App({ engine, adapter, library, settings, shelf, serverKey, ui }: Props) {
   const keyRequest = serverKey.request.value;
   const conversation = library.current.value;
   const editing = useSignal<string | null>(null);
@@ -39,10 +42,11 @@ export function App({ engine, library, settings, shelf, serverKey, ui }: Props) 
     const last = conversation.entries.peek().findLast(({ role }) => role === 'user');
     if (last) editing.value = last.id;
   };
-  const contextLength = useCallback(
-    () => shelf.contextLength(engine.modelId.peek()),
-    [shelf, engine],
-  );
+  const contextLength = useCallback(async () => {
+    const state = engine.state.peek();
+    const loaded = state.phase === 'ready' ? state.model : null;
+    return (loaded ?? (await shelf.model(engine.modelId.peek())))?.contextLength ?? null;
+  }, [shelf, engine]);
   const closeDialog = () => {
     ui.dialog.value = null;
   };
@@ -50,10 +54,11 @@ export function App({ engine, library, settings, shelf, serverKey, ui }: Props) 
     <>
       <Side library={library} ui={ui} />
       <div class="stage">
-        <Header engine={engine} library={library} ui={ui} />
+        <Header engine={engine} adapter={adapter.value} library={library} ui={ui} />
         <Transcript
           key={conversation.id}
           engine={engine}
+          adapter={adapter.value}
           conversation={conversation}
           editing={editing}
         />
@@ -71,7 +76,7 @@ export function App({ engine, library, settings, shelf, serverKey, ui }: Props) 
       </div>
       {ui.dialog.value === 'help' && <Help ui={ui} onClose={closeDialog} />}
       {ui.dialog.value === 'settings' && (
-        <SettingsDialog settings={settings} serverKey={serverKey} onClose={closeDialog} />
+        <SettingsDialog {...{ engine, settings, shelf, serverKey }} onClose={closeDialog} />
       )}
       {ui.dialog.value === 'models' && (
         <ModelsDialog engine={engine} shelf={shelf} ui={ui} onClose={closeDialog} />

@@ -1,24 +1,66 @@
-/** Text files in a question: read, written into it, and found in it again. */
+/** Files in a question: their text is read, written into it, and found in it again. */
 
 export interface Attachment {
   readonly name: string;
   readonly text: string;
 }
 
-/** `too-long`: more than any model here reads. `no-text`: pictures, archives and the like. */
-export type Unreadable = 'too-long' | 'no-text';
+/**
+ * `too-long`: more than any model here reads. `no-text`: pictures, archives and the like. `pdf-scanned`: pages that
+ * are pictures. `pdf-locked`: wants a password. `pdf-no-reader`: what reads PDFs did not come.
+ */
+export type Unreadable =
+  | 'too-long'
+  | 'no-text'
+  | 'pdf-too-large'
+  | 'pdf-too-long'
+  | 'pdf-scanned'
+  | 'pdf-locked'
+  | 'pdf-broken'
+  | 'pdf-no-reader';
 
-export const MOST_BYTES = 1_000_000;
+/** A PDF is mostly fonts and pictures: it may be longer than its text. */
+export const MOST = { textBytes: 1_000_000, pdfBytes: 100_000_000 } as const;
 
-export async function readAttachment(file: File): Promise<Attachment | Unreadable> {
-  if (file.size > MOST_BYTES) return 'too-long';
+export interface ReadingOptions {
+  /** How much of a long file has been read, from 0 to 1. */
+  readonly onShare?: (share: number) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** Rejects when the signal aborts. */
+export async function readAttachment(
+  file: File,
+  options: ReadingOptions = {},
+): Promise<Attachment | Unreadable> {
+  const text = (await isPdf(file)) ? await readPdfFile(file, options) : await readTextFile(file);
+  return typeof text === 'string' ? text : { name: nameOf(file), text: text.text };
+}
+
+type Text = Pick<Attachment, 'text'>;
+
+async function readTextFile(file: File): Promise<Text | Unreadable> {
+  if (file.size > MOST.textBytes) return 'too-long';
   try {
     const text = new TextDecoder('utf-8', { fatal: true }).decode(await file.arrayBuffer());
-    if (text.includes('\0')) return 'no-text';
-    return { name: nameOf(file), text: text.replaceAll('\r\n', '\n').trimEnd() };
+    return text.includes('\0') ? 'no-text' : { text: text.replaceAll('\r\n', '\n').trimEnd() };
   } catch {
     return 'no-text';
   }
+}
+
+/** Says so at its beginning, though not always with the first byte. */
+async function isPdf(file: File): Promise<boolean> {
+  if (file.type === 'application/pdf' || /\.pdf$/i.test(file.name)) return true;
+  return (await file.slice(0, 1024).text()).includes('%PDF-');
+}
+
+async function readPdfFile(file: File, options: ReadingOptions): Promise<Text | Unreadable> {
+  if (file.size > MOST.pdfBytes) return 'pdf-too-large';
+  const reader = await import('./pdf').catch(() => null);
+  options.signal?.throwIfAborted();
+  if (!reader) return 'pdf-no-reader';
+  return reader.readPdf(new Uint8Array(await file.arrayBuffer()), MOST.textBytes, options);
 }
 
 /** The question, then each file between fences that its text does not have. */

@@ -31,6 +31,7 @@ export function Composer({ conversation, ui, contextLength, onEditLast }: Props)
   const busy = conversation.busy.value;
   const attachments = useAttachments(ui);
   const files = attachments.files.value;
+  const beingRead = attachments.beingRead.value;
   const question = withAttachments(text.value, files);
   const budget = useBudget(conversation, question, files.length > 0, contextLength);
   useFocus(area, busy);
@@ -43,7 +44,8 @@ export function Composer({ conversation, ui, contextLength, onEditLast }: Props)
     const listed = isListed(conversation);
     // As it is now: what was typed since the last drawing counts, too.
     const asked = withAttachments(text.peek(), attachments.files.peek());
-    if (isOver(budget) || !conversation.send(asked)) return;
+    if (attachments.beingRead.peek().length > 0 || isOver(budget)) return;
+    if (!conversation.send(asked)) return;
     text.value = '';
     attachments.clear();
     writeDraft(conversation.id, listed, '');
@@ -56,7 +58,12 @@ export function Composer({ conversation, ui, contextLength, onEditLast }: Props)
         send();
       }}
     >
-      <AttachmentList attachments={files} budget={budget} onRemove={attachments.remove} />
+      <AttachmentList
+        attachments={files}
+        beingRead={beingRead}
+        budget={budget}
+        onRemove={attachments.remove}
+      />
       <div class="composer-row">
         <AttachButton onChoose={(chosen) => void attachments.add(chosen)} />
         <textarea
@@ -108,7 +115,7 @@ export function Composer({ conversation, ui, contextLength, onEditLast }: Props)
             type="submit"
             class="button primary"
             data-testid="send"
-            disabled={question === '' || isOver(budget)}
+            disabled={question === '' || beingRead.length > 0 || isOver(budget)}
           >
             {strings.send}
           </button>

@@ -13,6 +13,7 @@ import { steadyChat } from './steady-answer';
 import type { BackendSource } from './steady-answer';
 import { PAGE_TOOLS } from './tools/page-tools';
 import { ToolRun } from './tools/run';
+import type { PageTool } from './tools/tool';
 import { ToolBackend, messagesOf } from './tools/tool-backend';
 
 /** Where an entry stands. `waiting` is before the first piece of text. */
@@ -47,8 +48,10 @@ export interface AnswerSettings {
   /** Said to the model before anything else; empty for the model's own. */
   readonly systemPrompt: string;
   readonly options: ChatOptions;
-  /** Whether the model may ask for the tools of the page. */
+  /** Whether the model may ask for tools. */
   readonly tools?: boolean;
+  /** Those that the server runs, beside the page's. */
+  readonly serverTools?: () => Promise<readonly PageTool[]>;
 }
 
 const PLAIN: AnswerSettings = { systemPrompt: '', options: {} };
@@ -187,12 +190,15 @@ export class Conversation {
     const steady: Backend = {
       chat: (...asked) => steadyChat(this.#source, ...asked),
     };
-    return this.#withTools(steady, answer).chat(messages, options, handlersFor(answer), { signal });
+    const backend = await this.#withTools(steady, answer);
+    return backend.chat(messages, options, handlersFor(answer), { signal });
   }
 
-  #withTools(backend: Backend, answer: Entry): Backend {
-    if (!this.#settings().tools) return backend;
-    return new ToolBackend(backend, PAGE_TOOLS, (run) => {
+  async #withTools(backend: Backend, answer: Entry): Promise<Backend> {
+    const { tools, serverTools } = this.#settings();
+    if (!tools) return backend;
+    const others = (await serverTools?.()) ?? [];
+    return new ToolBackend(backend, [...PAGE_TOOLS, ...others], (run) => {
       answer.runs.value = [...answer.runs.value, run];
     });
   }

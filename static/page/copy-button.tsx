@@ -1,5 +1,6 @@
 import { useEffect, useState } from 'preact/hooks';
 
+import { copyText } from './copy-text';
 import { strings } from './strings';
 
 const SHOWN_MS = 2000;
@@ -26,14 +27,14 @@ export function CopyButton({ text, label, testId = 'copy' }: Props) {
     };
   }, [outcome]);
   const copy = async () => {
-    setOutcome(await write(text));
+    setOutcome(await copyText(text));
   };
   return (
     <button
       type="button"
       class="small-button"
       data-testid={testId}
-      aria-label={label}
+      aria-label={outcome ? strings.copyOutcome(outcome) : label}
       onClick={() => void copy()}
     >
       <span aria-hidden="true">{outcome ? strings.copyOutcome(outcome) : strings.copy}</span>
@@ -42,13 +43,4 @@ export function CopyButton({ text, label, testId = 'copy' }: Props) {
       </span>
     </button>
   );
-}
-
-async function write(text: string): Promise<Outcome> {
-  try {
-    await navigator.clipboard.writeText(text);
-    return 'copied';
-  } catch {
-    return 'failed'; // refused by the browser, or no clipboard at all
-  }
 }

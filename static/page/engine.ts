@@ -12,21 +12,17 @@ import type {
   DeviceChoice,
   LoadNote,
   LoadProgress,
+  ModelSummary,
   Reason,
   RungReport,
   StorageReport,
 } from '../shared/protocol';
 import type { Backend } from './backend';
-import type { LoadHandlers, Loaded, Step } from './local-backend';
+import type { LoadHandlers, LoadOptions, Loaded, Step } from './local-backend';
 
 /** A browser backend as the engine needs it; see LocalBackend. */
 export interface BrowserBackend extends Backend {
-  load(
-    modelId: string,
-    step: Step,
-    handlers: LoadHandlers,
-    opts: { signal: AbortSignal },
-  ): Promise<Loaded>;
+  load(modelId: string, step: Step, handlers: LoadHandlers, opts: LoadOptions): Promise<Loaded>;
   hold(paused: boolean): void;
   kept(): Promise<StorageReport>;
   remove(modelId: string): Promise<void>;
@@ -46,6 +42,8 @@ export interface EngineParts {
   rememberModelId(id: string): void;
   /** Asks the browser not to delete what this page keeps. Settles in any case, before long. */
   persist(): Promise<void>;
+  /** Most tokens that the model shall read in this browser; null or left out: all that it can. */
+  contextLength?(modelId: string): number | null;
 }
 
 /** The browser will not keep the model; whether to fetch it all the same is for the user to say. */
@@ -65,6 +63,8 @@ export type EngineState =
       readonly phase: 'ready';
       readonly device: Device;
       readonly modelName: string;
+      /** Null on the server. */
+      readonly model: ModelSummary | null;
       readonly notes: readonly LoadNote[];
       /** Why it is not the device one would expect; null when it is. */
       readonly detour: Reason | null;
@@ -105,6 +105,7 @@ export class Engine {
   readonly #rungs = signal<readonly RungReport[]>(ALL_UNTRIED);
   readonly #choice = signal<DeviceChoice>('auto');
   readonly #modelInUse = signal<string | null>(null);
+  readonly #wantedContext = signal<number | null>(null);
   #run: Run = newRun('auto');
   #started: Promise<void> = Promise.resolve();
 
@@ -130,6 +131,11 @@ export class Engine {
   /** Null until the server has told what there is. */
   get modelId(): ReadonlySignal<string | null> {
     return this.#modelInUse;
+  }
+
+  /** The context length that was wished for when the model was loaded last. */
+  get wantedContext(): ReadonlySignal<number | null> {
+    return this.#wantedContext;
   }
 
   /** Load the model anew, from the chosen device downwards. Frees what an earlier start held. */
@@ -183,6 +189,15 @@ export class Engine {
     if (this.#state.value.phase === 'failed') throw fromShape(this.#state.value.error);
     if (!this.#run.active) throw new LocalphiError('worker', 'nothing was started');
     return this.#run.active;
+  }
+
+  /** The server, for an answer that this browser cannot make; null where it is not to be asked. */
+  server(): Backend | null {
+    try {
+      return this.#parts.server(this.#run.modelId);
+    } catch {
+      return null;
+    }
   }
 
   /**
@@ -269,7 +284,10 @@ export class Engine {
 
   async #load(run: Run): Promise<void> {
     run.modelId = await this.#modelId();
-    if (run === this.#run) this.#modelInUse.value = run.modelId;
+    if (run === this.#run) {
+      this.#modelInUse.value = run.modelId;
+      this.#wantedContext.value = this.#parts.contextLength?.(run.modelId) ?? null;
+    }
     if (run.choice === 'server') {
       await this.#useServer(run, null);
       return;
@@ -330,7 +348,10 @@ export class Engine {
     run.browser = this.#parts.browser((rungs) => {
       this.#moved(run, rungs);
     });
-    const loaded = await run.browser.load(run.modelId, step, this.#loadHandlers(run), run.stop);
+    const loaded = await run.browser.load(run.modelId, step, this.#loadHandlers(run), {
+      signal: run.stop.signal,
+      contextLength: this.#wantedContext.peek(),
+    });
     if (run !== this.#run) return null;
     this.#showRungs(run, loaded.rungs);
     if (!loaded.device) return new LocalphiError('device', whyNone(loaded.rungs));
@@ -383,7 +404,7 @@ export class Engine {
     run.device = 'server';
     this.#markServer(run, 'active', null);
     this.#show(run, {
-      ...{ phase: 'ready', device: 'server', modelName: run.modelId, notes: [] },
+      ...{ phase: 'ready', device: 'server', modelName: run.modelId, model: null, notes: [] },
       detour: problem && reasonOf(problem),
     });
   }
@@ -470,7 +491,7 @@ function readyInBrowser(
 ): EngineState {
   const chosen = rungs.find((rung) => rung.device === choice);
   const detour = choice === 'auto' || choice === device ? null : (chosen?.reason ?? null);
-  return { phase: 'ready', device, modelName: model?.name ?? '', notes, detour };
+  return { phase: 'ready', device, modelName: model?.name ?? '', model, notes, detour };
 }
 
 /** What the last device said that was tried and failed. */

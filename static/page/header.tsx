@@ -11,11 +11,13 @@ import type { Ui } from './ui';
 
 interface Props {
   readonly engine: Engine;
+  /** The adapter that answers, on the server; null for none. */
+  readonly adapter: string | null;
   readonly library: Library;
   readonly ui: Ui;
 }
 
-export function Header({ engine, library, ui }: Props) {
+export function Header({ engine, adapter, library, ui }: Props) {
   const conversation = library.current.value;
   return (
     <header class="bar">
@@ -35,7 +37,7 @@ export function Header({ engine, library, ui }: Props) {
         <Logo />
         {strings.product}
       </h1>
-      <StatusChip engine={engine} conversation={conversation} ui={ui} />
+      <StatusChip {...{ engine, adapter, conversation, ui }} />
       <DevicePicker engine={engine} library={library} ui={ui} />
       {!ui.listShown && (
         <button
@@ -55,14 +57,13 @@ export function Header({ engine, library, ui }: Props) {
   );
 }
 
-interface ChipProps {
-  readonly engine: Engine;
+interface ChipProps extends Pick<Props, 'engine' | 'adapter'> {
   readonly conversation: Conversation;
   readonly ui: Ui;
 }
 
 /** Model · device · rate of the last answer; says more when pressed. */
-function StatusChip({ engine, conversation, ui }: ChipProps) {
+function StatusChip({ engine, adapter, conversation, ui }: ChipProps) {
   return (
     <button
       type="button"
@@ -74,17 +75,23 @@ function StatusChip({ engine, conversation, ui }: ChipProps) {
         ui.dialog.value = 'models';
       }}
     >
-      {statusParts(engine, conversation).join(' · ')}
+      {statusParts(engine, adapter, conversation).join(' · ')}
     </button>
   );
 }
 
-function statusParts(engine: Engine, conversation: Conversation): readonly string[] {
+function statusParts(
+  engine: Engine,
+  adapter: string | null,
+  conversation: Conversation,
+): readonly string[] {
   const state = engine.state.value;
   if (state.phase === 'loading') return [strings.loading];
   if (state.phase === 'failed') return [strings.unavailable];
-  const rate = lastRate(conversation, state.device);
-  const parts = [state.modelName, strings.deviceName(state.device)];
+  const device = adapter === null ? state.device : 'server';
+  const rate = lastRate(conversation, device);
+  const names = adapter === null ? [state.modelName] : [state.modelName, adapter];
+  const parts = [...names, strings.deviceName(device)];
   return rate === null ? parts : [...parts, strings.rate(rate)];
 }
 

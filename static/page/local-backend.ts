@@ -45,6 +45,12 @@ export interface LoadHandlers {
   onTrying(device: BrowserDevice): void;
 }
 
+export interface LoadOptions {
+  readonly signal: AbortSignal;
+  /** Most tokens to read; left out or null: all that the model can. */
+  readonly contextLength?: number | null;
+}
+
 /** A worker looks for a cancel once per token; one that takes longer has died or hangs. */
 const CANCEL_TIMEOUT_MS = 5000;
 
@@ -87,7 +93,7 @@ export class LocalBackend implements Backend {
     modelId: string,
     { choice, oneThread }: Step,
     handlers: LoadHandlers,
-    { signal }: { signal: AbortSignal },
+    { signal, contextLength = null }: LoadOptions,
   ): Promise<Loaded> {
     const id = ++this.#lastId;
     this.#loadId = id;
@@ -98,7 +104,7 @@ export class LocalBackend implements Backend {
       this.#send({ type: 'cancel', id });
     };
     const loaded = this.#exchange<Loaded>(
-      { type: 'load', id, modelId, choice, oneThread },
+      { type: 'load', id, modelId, choice, oneThread, contextLength },
       (message, resolve) => {
         if (message.type === 'progress') handlers.onProgress(message.progress);
         else if (message.type === 'trying') handlers.onTrying(message.device);

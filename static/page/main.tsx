@@ -3,6 +3,7 @@ import { effect } from '@preact/signals';
 import { options, render } from 'preact';
 
 import { LocalphiError } from '../shared/errors';
+import { AdapterSource } from './adapter-source';
 import { chatIdIn, withChat } from './address';
 import { App } from './app';
 import { openChannel } from './chats/channel';
@@ -22,6 +23,7 @@ import { ServerKey } from './server-key';
 import { Settings } from './settings';
 import { startWorker } from './start-worker';
 import { speak, strings } from './strings';
+import { ServerTools } from './tools/server-tools';
 import { Ui } from './ui';
 
 /** Less than this, zoom counted in, leaves no room for a list beside the chat. Style sheets know it, too. */
@@ -30,16 +32,18 @@ const NARROW = '(width < 56rem)';
 async function start(root: HTMLElement): Promise<void> {
   const link = parseLink(location.search);
   const serverKey = new ServerKey();
+  const server = (modelId: string) => new RemoteBackend(modelId, serverKey.fetch);
   const engine = new Engine(
     {
       browser: (onRungs) => new LocalBackend(newWorker(serverKey), onRungs),
-      server: (modelId) => new RemoteBackend(modelId, serverKey.fetch),
+      server,
       modelIds: () => fetchModelIds(serverKey.fetch),
       rememberedModelId: () => preferences.modelId,
       rememberModelId: (id) => {
         preferences.modelId = id;
       },
       persist: () => persistStorage(),
+      contextLength: (modelId) => preferences.contextLengths[modelId] ?? null,
     },
     link.modelId,
   );
@@ -48,9 +52,11 @@ async function start(root: HTMLElement): Promise<void> {
 
   const speaking = speak();
   const settings = new Settings();
+  const serverTools = new ServerTools(serverKey.fetch);
+  const source = new AdapterSource(engine, server, settings);
   const library = new Library(
-    engine,
-    () => settings.forAnswer(),
+    source,
+    () => ({ ...settings.forAnswer(), serverTools: () => serverTools.get() }),
     await openHistory(),
     openChannel(),
   );
@@ -63,7 +69,10 @@ async function start(root: HTMLElement): Promise<void> {
   await speaking;
   showState(root, engine, library);
   const shelf = new Shelf(new ServerCatalogue(serverKey.fetch));
-  render(<App {...{ engine, library, settings, shelf, serverKey, ui }} />, root);
+  render(
+    <App {...{ engine, adapter: source.adapter, library, settings, shelf, serverKey, ui }} />,
+    root,
+  );
   if (link.question !== null) ask(library, link.question);
   await keepForOffline(ui);
 }

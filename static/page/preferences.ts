@@ -15,6 +15,10 @@ const MODEL_KEY = 'localphi.model';
 const SIDE_KEY = 'localphi.side';
 const KEYS_KEY = 'localphi.single-keys';
 const LANGUAGE_KEY = 'localphi.language';
+const CONTEXT_KEY = 'localphi.context';
+
+/** With less, there is hardly room for question and answer. */
+export const SHORTEST_CONTEXT = 256;
 
 /** The deep link: ?device=, ?model=, ?q=, ?debug=1. */
 export interface Link {
@@ -71,6 +75,13 @@ export const preferences = {
   set language(language: Language | null) {
     write(LANGUAGE_KEY, language ?? '');
   },
+  /** Most tokens that a model shall read in this browser, by its id; a model that is not there reads all it can. */
+  get contextLengths(): Readonly<Record<string, number>> {
+    return parseLengths(read(CONTEXT_KEY));
+  },
+  set contextLengths(lengths: Readonly<Record<string, number>>) {
+    write(CONTEXT_KEY, JSON.stringify(lengths));
+  },
   /** Whether keys of one character are shortcuts; people who speak to their computer want them off. */
   get singleKeys(): boolean {
     return read(KEYS_KEY) !== 'off';
@@ -95,6 +106,16 @@ function blankAsNull(text: string | null): string | null {
 
 function asChoice(text: string | null): DeviceChoice | null {
   return text !== null && CHOICES.includes(text) ? (text as DeviceChoice) : null;
+}
+
+function parseLengths(text: string | null): Readonly<Record<string, number>> {
+  try {
+    const kept = JSON.parse(text ?? '{}') as Record<string, unknown>;
+    const usable = Object.entries(kept).filter(([, tokens]) => Number(tokens) >= SHORTEST_CONTEXT);
+    return Object.fromEntries(usable) as Record<string, number>;
+  } catch {
+    return {};
+  }
 }
 
 function read(key: string): string | null {

@@ -1,5 +1,6 @@
 /** The model on the server that gave us this page, over its OpenAI-compatible API. */
 import { LocalphiError, messageOf } from '../shared/errors';
+import type { ErrorKind } from '../shared/errors';
 import { asArray, asCount, asObject, asString, parseJson } from '../shared/json';
 import type { JsonObject } from '../shared/json';
 import type { CallPiece, ChatOptions, EndReason, Message } from '../shared/protocol';
@@ -75,6 +76,7 @@ export class RemoteBackend implements Backend {
       presence_penalty: options.presencePenalty,
       frequency_penalty: options.frequencyPenalty,
       stop: options.stop,
+      adapter: options.adapter,
       ignore_eos: options.ignoreEnd,
       ...wireOfHeld(options),
     };
@@ -91,15 +93,24 @@ export class RemoteBackend implements Backend {
 
 /** Ids of the server's models, the default one first. Rejects with `network` or `server`. */
 export async function fetchModelIds(fetchUrl: typeof fetch = fetch): Promise<readonly string[]> {
-  const response = await fetchUrl('/v1/models').catch(broken);
-  if (!response.ok) throw await refusal(response);
   try {
-    const { data } = asObject(await response.json(), '/v1/models');
+    const { data } = await fetchJson(fetchUrl, '/v1/models');
     const models = asArray(data, '/v1/models data');
     return models.map((model) => asString(asObject(model, 'model')['id'], 'id'));
   } catch (error) {
     throw serverFault(error);
   }
+}
+
+/** Rejects with what the server says where it refuses. */
+export async function fetchJson(
+  fetchUrl: typeof fetch,
+  url: string,
+  init?: RequestInit,
+): Promise<JsonObject> {
+  const response = await fetchUrl(url, init).catch(broken);
+  if (!response.ok) throw await refusal(response);
+  return asObject(await response.json(), url);
 }
 
 /** An answer that cannot be read is the server's fault, whatever the parser calls it. */
@@ -189,9 +200,16 @@ async function refusal(response: Response): Promise<LocalphiError> {
 
 function serverError(error: unknown): LocalphiError {
   const { code, message } = asObject(error, 'error');
-  const kind = code === 'context_length_exceeded' ? 'context' : 'server';
+  const kind = KINDS.get(code) ?? 'server';
   return new LocalphiError(kind, asString(message, 'error.message'));
 }
+
+/** By the server's codes. */
+const KINDS: ReadonlyMap<unknown, ErrorKind> = new Map([
+  ['context_length_exceeded', 'context'],
+  ['adapter_not_found', 'adapter'],
+  ['adapter_invalid', 'adapter'],
+]);
 
 function broken(cause: unknown): never {
   throw new LocalphiError('network', `the server could not be reached: ${messageOf(cause)}`, {

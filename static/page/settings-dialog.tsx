@@ -1,7 +1,11 @@
 import { useSignal } from '@preact/signals';
 
+import { AdapterInput } from './adapter-input';
+import { ContextInput, resetContextLength } from './context-input';
 import { Dialog } from './dialog';
+import type { Engine } from './engine';
 import { LanguageInput } from './language-input';
+import type { Shelf } from './models/shelf';
 import { PromptInput } from './prompt-input';
 import { SchemaInput } from './schema-input';
 import type { ServerKey } from './server-key';
@@ -11,7 +15,9 @@ import { strings } from './strings';
 import { toolWords } from './tools/words';
 
 interface Props {
+  readonly engine: Engine;
   readonly settings: Settings;
+  readonly shelf: Shelf;
   readonly serverKey: ServerKey;
   readonly onClose: () => void;
 }
@@ -20,7 +26,7 @@ const FIRST_FIELDS = ['temperature', 'maxTokens', 'topP', 'topK', 'seed'] as con
 const MORE_FIELDS = ['minP', 'repetitionPenalty', 'presencePenalty', 'frequencyPenalty'] as const;
 
 /** What is typed is kept at once where it can be used, and marked where it cannot. */
-export function SettingsDialog({ settings, serverKey, onClose }: Props) {
+export function SettingsDialog({ engine, settings, shelf, serverKey, onClose }: Props) {
   const version = useSignal(0);
   const value = settings.value.value;
   const change = (changes: Partial<ChatSettings>) => {
@@ -45,6 +51,15 @@ export function SettingsDialog({ settings, serverKey, onClose }: Props) {
           <summary>{strings.moreSettings}</summary>
           <NumberInputs fields={MORE_FIELDS} value={value} onChange={change} />
         </details>
+        <AdapterInput
+          shelf={shelf}
+          modelId={engine.modelId.value}
+          adapter={value.adapter}
+          onChange={(adapter) => {
+            change({ adapter });
+          }}
+        />
+        <ContextInput engine={engine} shelf={shelf} />
         <StopInput
           stops={value.stop}
           onChange={(stop) => {
@@ -94,6 +109,7 @@ export function SettingsDialog({ settings, serverKey, onClose }: Props) {
             data-testid="reset-settings"
             onClick={() => {
               settings.set(DEFAULTS);
+              resetContextLength(engine.modelId.peek());
               version.value++;
             }}
           >

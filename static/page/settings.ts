@@ -25,9 +25,16 @@ export interface ChatSettings {
   readonly tools: boolean;
   /** JSON text of a schema that answers fit. */
   readonly schema: string;
+  /** A LoRA adapter as the server lists it, `model:name`; it counts for that model only. */
+  readonly adapter: string;
 }
 
-export type NumberField = Exclude<keyof ChatSettings, 'systemPrompt' | 'stop' | 'tools' | 'schema'>;
+export type NumberField = Exclude<
+  keyof ChatSettings,
+  'systemPrompt' | 'stop' | 'tools' | 'schema' | 'adapter'
+>;
+
+const NUMBER_FIELDS = Object.keys(RANGES) as readonly NumberField[];
 
 export { RANGES, MAX_STOPS, MAX_STOP_CHARS };
 
@@ -37,7 +44,7 @@ export const DEFAULTS: ChatSettings = {
   ...{ repetitionPenalty: null, presencePenalty: null, frequencyPenalty: null },
   stop: [],
   tools: false,
-  schema: '',
+  ...{ schema: '', adapter: '' },
 };
 
 /** The number that was typed; null for nothing, undefined for what cannot be used. */
@@ -92,8 +99,11 @@ export class Settings {
 
   /** As the next question needs them. */
   forAnswer(): AnswerSettings {
-    const { systemPrompt, stop, tools, schema, ...numbers } = this.#value.peek();
-    const set = Object.entries(numbers).filter(([, value]) => value !== null);
+    const value = this.#value.peek();
+    const { systemPrompt, stop, tools, schema } = value;
+    const set = NUMBER_FIELDS.map((field) => [field, value[field]]).filter(
+      ([, number]) => number !== null,
+    );
     const options = Object.fromEntries(set) as ChatOptions;
     return {
       systemPrompt: systemPrompt.trim(),
@@ -111,10 +121,12 @@ export class Settings {
 function read(): ChatSettings {
   try {
     const kept = JSON.parse(localStorage.getItem(KEY) ?? '{}') as Partial<Record<string, unknown>>;
-    const numbers = Object.keys(RANGES).map((key) => {
-      const value = kept[key];
-      const field = key as NumberField;
-      return [key, typeof value === 'number' ? (parseNumber(field, String(value)) ?? null) : null];
+    const numbers = NUMBER_FIELDS.map((field) => {
+      const value = kept[field];
+      return [
+        field,
+        typeof value === 'number' ? (parseNumber(field, String(value)) ?? null) : null,
+      ];
     });
     const stop = Array.isArray(kept['stop'])
       ? kept['stop'].filter((text): text is string => typeof text === 'string' && text !== '')
@@ -122,7 +134,16 @@ function read(): ChatSettings {
     const systemPrompt = typeof kept['systemPrompt'] === 'string' ? kept['systemPrompt'] : '';
     const set = Object.fromEntries(numbers) as Record<NumberField, number | null>;
     const schema = typeof kept['schema'] === 'string' ? (parseSchema(kept['schema']) ?? '') : '';
-    return { ...DEFAULTS, ...set, systemPrompt, stop, tools: kept['tools'] === true, schema };
+    const adapter = typeof kept['adapter'] === 'string' ? kept['adapter'] : '';
+    return {
+      ...DEFAULTS,
+      ...set,
+      systemPrompt,
+      stop,
+      tools: kept['tools'] === true,
+      schema,
+      adapter,
+    };
   } catch {
     return DEFAULTS;
   }

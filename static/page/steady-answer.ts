@@ -13,6 +13,8 @@ export interface BackendSource {
   ready(): Promise<Backend>;
   /** Finds another backend; the device it is on, null where there is none. `lost` threw the error. */
   replace(lost: Backend, error: LocalphiError): Promise<Device | null>;
+  /** The server, for an answer that this browser cannot make; null where it is not to be asked. */
+  server?(): Backend | null;
 }
 
 /** As `Backend.chat`, with whatever backends it takes. */
@@ -24,8 +26,9 @@ export async function steadyChat(
   { signal }: { signal: AbortSignal },
 ): Promise<AnswerEnd> {
   const begun = new BegunAnswer(handlers);
+  let server: Backend | null = null;
   for (;;) {
-    const backend = await untilAborted(source.ready(), signal);
+    const backend = server ?? (await untilAborted(source.ready(), signal));
     const begunIds = begun.ids.length > 0 ? { begunIds: begun.ids.slice() } : {};
     try {
       const asked = { ...options, ...begunIds };
@@ -35,6 +38,12 @@ export async function steadyChat(
     } catch (error) {
       if (signal.aborted || error instanceof OtherAnswer) throw error;
       const lost = fromShape(toShape(error, 'worker'));
+      if (lost.kind === 'no-lora') {
+        server = source.server?.() ?? null;
+        if (!server) throw error;
+        handlers.onMoved('server');
+        continue;
+      }
       const device = await untilAborted(source.replace(backend, lost), signal);
       if (device === null) throw error;
       handlers.onMoved(device);

@@ -13,18 +13,20 @@ import { english } from './strings/en';
 
 interface Props {
   readonly engine: Engine;
+  /** The adapter that answers, on the server; null for none. */
+  readonly adapter: string | null;
   readonly conversation: Conversation;
   /** Id of the question that is being edited. */
   readonly editing: Signal<string | null>;
 }
 
-export function Transcript({ engine, conversation, editing }: Props) {
+export function Transcript({ engine, adapter, conversation, editing }: Props) {
   const entries = conversation.entries.value;
   useFollow(conversation);
   return (
     <main class="transcript" aria-label={strings.transcript}>
       {entries.length === 0 ? (
-        <Welcome engine={engine} conversation={conversation} />
+        <Welcome engine={engine} adapter={adapter} conversation={conversation} />
       ) : (
         entries.map((entry, i) =>
           entry.role === 'user' ? (
@@ -49,9 +51,9 @@ export function Transcript({ engine, conversation, editing }: Props) {
   );
 }
 
-function Welcome({ engine, conversation }: Omit<Props, 'editing'>) {
+function Welcome({ engine, adapter, conversation }: Omit<Props, 'editing'>) {
   const state = engine.state.value;
-  const onServer = state.phase === 'ready' && state.device === 'server';
+  const onServer = adapter !== null || (state.phase === 'ready' && state.device === 'server');
   // The demo model was taught its answers in English only.
   const demo = engine.modelId.value === DEMO;
   const examples = demo ? english.examples : strings.examples;

@@ -1,14 +1,23 @@
-import { useSignal } from '@preact/signals';
+import { signal, useSignal } from '@preact/signals';
 import type { ReadonlySignal } from '@preact/signals';
-import { useLayoutEffect } from 'preact/hooks';
+import { useEffect, useLayoutEffect } from 'preact/hooks';
 
-import { MOST_BYTES, readAttachment } from './attachments';
+import { MOST, readAttachment } from './attachments';
 import type { Attachment } from './attachments';
 import { strings } from './strings';
 import type { Ui } from './ui';
 
+/** A file that takes a while. */
+export interface Reading {
+  readonly name: string;
+  /** From 0 to 1. */
+  readonly share: ReadonlySignal<number>;
+  readonly stop: () => void;
+}
+
 export interface Attachments {
   readonly files: ReadonlySignal<readonly Attachment[]>;
+  readonly beingRead: ReadonlySignal<readonly Reading[]>;
   /** Whether files hang over the page. */
   readonly dropping: ReadonlySignal<boolean>;
   /** What cannot be read is said. */
@@ -21,14 +30,33 @@ export interface Attachments {
 export function useAttachments(ui: Ui): Attachments {
   const files = useSignal<readonly Attachment[]>([]);
   const dropping = useSignal(false);
-  const add = async (added: readonly File[]) => {
-    for (const file of added) {
-      const read = await readAttachment(file);
-      if (read === 'no-text') ui.warn(strings.noText(file.name));
-      else if (read === 'too-long') ui.warn(strings.fileTooLong(file.name, MOST_BYTES));
+  const beingRead = useSignal<readonly Reading[]>([]);
+  const addOne = async (file: File) => {
+    const [share, stop] = [signal(0), new AbortController()];
+    const reading: Reading = { name: file.name, share, stop: stop.abort.bind(stop) };
+    beingRead.value = [...beingRead.peek(), reading];
+    try {
+      const onShare = (read: number) => {
+        share.value = read;
+      };
+      const read = await readAttachment(file, { onShare, signal: stop.signal });
+      if (typeof read === 'string') ui.warn(strings.unreadable(file.name, read, MOST));
       else files.value = [...files.peek().filter(({ name }) => name !== read.name), read];
+    } catch (error) {
+      if (!stop.signal.aborted) throw error;
+    } finally {
+      beingRead.value = beingRead.peek().filter((one) => one !== reading);
     }
   };
+  const add = async (added: readonly File[]) => {
+    for (const file of added) await addOne(file);
+  };
+  useEffect(
+    () => () => {
+      for (const { stop } of beingRead.peek()) stop();
+    },
+    [beingRead],
+  );
   useDrop(
     (over) => {
       dropping.value = over;
@@ -37,6 +65,7 @@ export function useAttachments(ui: Ui): Attachments {
   );
   return {
     files,
+    beingRead,
     dropping,
     add,
     remove: (attachment) => {

@@ -15,6 +15,8 @@
  *   stopped     the user stopped loading the model, so that something else has to answer
  *   busy        the files are being fetched, perhaps by another tab
  *   request     what was asked of an answer cannot be done; the message names the field
+ *   adapter     the adapter that was asked for is not there, is damaged, or is for other weights
+ *   no-lora     the model's files for a device take no adapters, so that the server has to answer
  *
  * Cancelling an answer is not an error; it is an AbortSignal.
  */
@@ -32,7 +34,9 @@ export type ErrorKind =
   | 'worker'
   | 'stopped'
   | 'busy'
-  | 'request';
+  | 'request'
+  | 'adapter'
+  | 'no-lora';
 
 /** An error whose cause is known. `message` says what was wanted and what came. */
 export class LocalphiError extends Error {

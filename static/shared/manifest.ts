@@ -28,7 +28,10 @@ export interface VariantMemory {
 }
 
 export interface Variant {
+  /** Without the graph for adapters. */
   readonly files: readonly FileEntry[];
+  /** The graph that adapters are put into, over the same weights; null where there is none. */
+  readonly lora: FileEntry | null;
   readonly canary: Canary | null;
   /** Null where the manifest does not say. */
   readonly memory: VariantMemory | null;
@@ -237,13 +240,24 @@ function parseVariant(name: string, json: unknown, files: ReadonlyMap<string, Fi
     if (!entry) throw new LocalphiError('manifest', `${where} lists ${file}, but files does not`);
     return entry;
   });
+  const lora = parseLora(variant['lora'], `${where}.lora`, listed);
   const context = variant['context_length'];
   return {
-    files: listed,
+    files: listed.filter((file) => file !== lora),
+    lora,
     canary: parseCanary(variant['canary'], `${where}.canary`),
     memory: parseMemory(variant['memory'], `${where}.memory`),
     contextLength: context === undefined ? null : asCount(context, `${where}.context_length`),
   };
+}
+
+function parseLora(json: unknown, where: string, files: readonly FileEntry[]): FileEntry | null {
+  if (json === null || json === undefined) return null;
+  const graph = asString(asObject(json, where)['graph'], `${where}.graph`);
+  const entry = files.find(({ name }) => name === graph);
+  if (!entry)
+    throw new LocalphiError('manifest', `${where}.graph is ${graph}, which is not listed`);
+  return entry;
 }
 
 function parseMemory(json: unknown, where: string): VariantMemory | null {

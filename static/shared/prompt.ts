@@ -2,8 +2,8 @@
  * A conversation as the text a model was trained on. The server has the same function in `engine/prompt.py`,
  * where the forms are drawn; both pass `tests/vectors/prompt.json`.
  */
+import type { JsonFormat, Message, Role, Tool, ToolCall } from './chat';
 import { isJson, quote, respace } from './json-text';
-import type { Message, Role } from './protocol';
 import { escapeRegExp } from './regexp';
 
 /** What goes around each turn, as data from localphi.json. */
@@ -24,25 +24,6 @@ export interface PromptFormat {
 }
 
 export type Pair = readonly [before: string, after: string];
-
-export interface ToolCall {
-  readonly id: string;
-  readonly name: string;
-  /** JSON text of an object. */
-  readonly arguments: string;
-}
-
-export interface Tool {
-  readonly name: string;
-  readonly description: string;
-  /** JSON text of the schema of the arguments. */
-  readonly parameters: string;
-}
-
-/** The answer's text is JSON. schema: JSON text of the schema it fits; null is any object. */
-export interface JsonFormat {
-  readonly schema: string | null;
-}
 
 export interface PromptExtras {
   readonly tools?: readonly Tool[];

@@ -4,19 +4,10 @@
  * the last of them is `loaded`, `unavailable`, `done`, `kept`, `removed`, `checked` or `error`.
  * `cancel`, `pause`, `resume` and `go-on` steer an exchange that is under way. `alive` belongs to none.
  */
+import type { JsonFormat, Message, Role, Tool } from './chat';
 import type { ErrorShape } from './errors';
-import type { JsonFormat, Tool, ToolCall } from './prompt';
 
-export type Role = 'system' | 'user' | 'assistant' | 'tool';
-
-export interface Message {
-  readonly role: Role;
-  readonly content: string;
-  /** What an assistant turn called. */
-  readonly toolCalls?: readonly ToolCall[];
-  /** Which call a tool turn answers. */
-  readonly toolCallId?: string;
-}
+export type { Message, Role };
 
 /** Devices that run the model in this browser, best first. */
 export const BROWSER_DEVICES = ['webgpu', 'webnn', 'wasm'] as const;
@@ -103,7 +94,11 @@ export interface CheckReport {
 export interface ModelSummary {
   readonly id: string;
   readonly name: string;
+  /** Most tokens that it reads as it was loaded, and that it could read on its device. */
   readonly contextLength: number;
+  readonly longestContext: number;
+  /** What each of them takes of memory; null where the manifest does not say. */
+  readonly tokenBytes: number | null;
 }
 
 /** How one answer went. Rates leave out the prompt. */
@@ -153,6 +148,8 @@ export interface ChatOptions {
   readonly presencePenalty?: number;
   readonly frequencyPenalty?: number;
   readonly stop?: readonly string[];
+  /** Name of a LoRA adapter of the model. */
+  readonly adapter?: string;
   /** What the model may call. It calls only these, with arguments that fit their schemas. */
   readonly tools?: readonly Tool[];
   readonly toolChoice?: ToolChoice;
@@ -173,6 +170,8 @@ export interface LoadMessage {
   readonly choice: 'auto' | BrowserDevice;
   /** Compute with one thread, where several have failed; counts for the first load of a worker. */
   readonly oneThread: boolean;
+  /** Read no more tokens than this; null for all that the model can. */
+  readonly contextLength: number | null;
 }
 
 export interface ChatMessage {

@@ -2,7 +2,7 @@ import { LocalphiError, messageOf } from '../shared/errors';
 import type { Canary } from '../shared/manifest';
 import type { Logits } from './runtime/logits';
 import { NO_RULES, Sampler } from './runtime/sampler';
-import type { DecoderSession } from './runtime/session';
+import type { DecoderSession } from './runtime/decoder';
 
 /**
  * Rejects with `canary` unless the session answers the canary's prompt as expected.

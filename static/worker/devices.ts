@@ -4,7 +4,8 @@ import type { BrowserDevice, Reason, RungReport } from '../shared/protocol';
 import { planWasm, planWebGpu } from './memory-plan';
 import type { MemoryNeed } from './memory-plan';
 import { openWasmSession, openWebGpuSession, requestAdapter } from './runtime/session';
-import type { DecoderSession, SessionSource } from './runtime/session';
+import type { DecoderSession } from './runtime/decoder';
+import type { SessionSource } from './runtime/session';
 import { openWebNnSession, webNn } from './runtime/webnn-session';
 
 /** What a device tells about itself. A usable one may still have a reason to be passed over. */
@@ -95,7 +96,9 @@ export class Ladder {
 
   /** The next rung that holds, after the current one failed; null when none does. */
   async descend(reason: Reason): Promise<Footing | null> {
-    this.#report(this.#rungs[this.#at]!, { state: 'failed', reason });
+    const rung = this.#rungs[this.#at];
+    if (!rung) return null;
+    this.#report(rung, { state: 'failed', reason });
     this.#at += 1;
     return this.#walk('auto');
   }

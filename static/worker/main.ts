@@ -95,14 +95,14 @@ function enqueue(work: () => Promise<void>): Promise<void> {
 }
 
 async function load(message: LoadMessage, exchange: Exchange): Promise<void> {
-  const { id, modelId, choice, oneThread } = message;
+  const { id, modelId, choice, oneThread, contextLength } = message;
   if (oneThread) useOneThread();
   await model?.dispose();
   model = null;
   const store = await openStore();
   const fetcher = new ModelFetcher(modelId, store);
   const { manifest, fresh } = await fetcher.manifest();
-  const next = new Model(manifest, fetcher, {
+  const next = new Model(manifest, fetcher, contextLength, {
     ...exchange,
     onProgress: (progress) => {
       post({ id, type: 'progress', progress });
@@ -126,9 +126,7 @@ async function load(message: LoadMessage, exchange: Exchange): Promise<void> {
   model = next;
   if (fresh) await clearAway(store).catch(() => {}); // untidy, but the model is there
   const notes = notesOn(fetcher, fresh);
-  const { name, contextLength } = manifest;
-  const summary = { id: manifest.id, name, contextLength };
-  post({ id, type: 'loaded', device, model: summary, rungs: next.rungs, notes });
+  post({ id, type: 'loaded', device, model: next.summary, rungs: next.rungs, notes });
 }
 
 function notesOn(fetcher: ModelFetcher, fresh: boolean): readonly LoadNote[] {

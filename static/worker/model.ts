@@ -2,7 +2,7 @@
 import { LocalphiError } from '../shared/errors';
 import { parseJson } from '../shared/json';
 import { parseDecoderConfig, withGraphOf } from '../shared/manifest';
-import type { DecoderConfig, Manifest, Sampling, Variant } from '../shared/manifest';
+import type { DecoderConfig, FileEntry, Manifest, Sampling, Variant } from '../shared/manifest';
 import { render } from '../shared/prompt';
 import type {
   AnswerIds,
@@ -11,8 +11,10 @@ import type {
   ChatOptions,
   EndReason,
   Message,
+  ModelSummary,
   RungReport,
 } from '../shared/protocol';
+import { Adapters } from './adapters';
 import { checkCanary } from './canary';
 import { Ladder, RUNGS, reasonOf } from './devices';
 import type { Footing, Rung } from './devices';
@@ -23,10 +25,12 @@ import type { Answer, AnswerListener } from './runtime/generate';
 import { Guides } from './runtime/guides';
 import { NO_RULES, Sampler } from './runtime/sampler';
 import type { SamplingRules } from './runtime/sampler';
-import type { DecoderSession, ModelFiles, SessionSource } from './runtime/session';
+import type { DecoderSession } from './runtime/decoder';
+import type { ModelFiles, SessionSource } from './runtime/session';
 import { StopStrings } from './runtime/stops';
 import { Stopwatch } from './runtime/stopwatch';
 import { Tokenizer } from './runtime/tokenizer';
+import { serverFetch } from './server-fetch';
 
 /** Compiling shaders for a big model may take a minute; a provider that hangs takes for ever. */
 const SESSION_TIMEOUT_MS = 120_000;
@@ -62,19 +66,38 @@ export class Model {
   #footing: Footing | null = null;
   #onTrying: (device: BrowserDevice) => void = () => {};
   #language: Language | null = null;
+  readonly #mostTokens: number;
+  readonly #adapters: Adapters;
   /** Of the rung in use. */
-  #contextLength: number;
+  #variant: Variant | null = null;
+  /** Sessions take adapters where they can: from the first answer on that wants one. */
+  #adaptable = false;
 
-  /** options: how `load` fetches files. */
-  constructor(manifest: Manifest, fetcher: ModelFetcher, options: FilesOptions) {
+  /** mostTokens: to read at once; null for all that the model can. options: how `load` fetches files. */
+  constructor(
+    manifest: Manifest,
+    fetcher: ModelFetcher,
+    mostTokens: number | null,
+    options: FilesOptions,
+  ) {
     this.manifest = manifest;
-    this.#contextLength = manifest.contextLength;
+    this.#mostTokens = mostTokens ?? Infinity;
+    this.#adapters = new Adapters(manifest, serverFetch);
     this.#fetcher = fetcher;
     this.#options = options;
   }
 
   get rungs(): readonly RungReport[] {
     return this.#ladder.reports;
+  }
+
+  /** On the rung in use. */
+  get summary(): ModelSummary {
+    const { id, name } = this.manifest;
+    const longestContext = this.#longestContext(this.#variant);
+    const tokenBytes = this.#variant?.memory?.kvBytesPerToken ?? null;
+    const contextLength = this.#contextLength(this.#variant);
+    return { id, name, contextLength, longestContext, tokenBytes };
   }
 
   /**
@@ -97,7 +120,8 @@ export class Model {
 
   /**
    * Answer the conversation. When the device fails, the next one reads prompt and answer so far and
-   * goes on. Rejects with `context` when there is no room, `device` when no device is left.
+   * goes on. Rejects with `context` when there is no room, `device` when no device is left, and as `Adapters`
+   * does, or with `no-lora`, when the adapter cannot be had.
    */
   async chat(
     messages: readonly Message[],
@@ -123,8 +147,9 @@ export class Model {
     const begunIds = options.begunIds ?? [];
     const over = replay(answer, begunIds, listener);
     for (;;) {
-      const { device, session } = this.#standing();
       try {
+        await this.#wear(options.adapter, signal);
+        const { device, session } = this.#standing();
         const reason = over ?? (await generate(session, answer, timed, { signal }));
         const { promptIds, ids } = answer;
         const prompt = { promptTokens: promptIds.length, cachedTokens: Math.max(0, cachedTokens) };
@@ -152,6 +177,24 @@ export class Model {
     this.#footing = await this.#ladder.climb(device);
   }
 
+  /** Lets the session answer with the adapter of that name. A cancel leaves it half done; nothing is read then. */
+  async #wear(name: string | undefined, signal: AbortSignal): Promise<void> {
+    try {
+      const adapter = name === undefined ? null : await this.#adapters.find(name, { signal });
+      if (adapter && !this.#adaptable && this.#variant?.lora) {
+        // Another graph over the same weights. It is slower, so that only those get it who have adapters.
+        this.#adaptable = true;
+        await this.reopen();
+      }
+      const { device, session } = this.#standing();
+      if (adapter && !session.adapters)
+        throw new LocalphiError('no-lora', `the model's files for ${device} take no adapters`);
+      await session.adapters?.wear(adapter);
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    }
+  }
+
   async #moveOn(error: unknown): Promise<BrowserDevice> {
     if (!(error instanceof LocalphiError && error.kind === 'device') || isBeyondRepair(error))
       throw error;
@@ -171,7 +214,7 @@ export class Model {
     if (!this.#language) throw new LocalphiError('device', 'the model is not loaded');
     const { tokenizer, endIds, guides } = this.#language;
     const { promptFormat, sampling, systemPrompt } = this.manifest;
-    const contextLength = this.#contextLength;
+    const contextLength = this.#contextLength(this.#variant);
     const { tools = [], toolChoice = 'auto', parallelToolCalls = true } = options;
     const { answerFormat = null } = options;
     const guided = guides.begin({ tools, toolChoice, parallelToolCalls, answerFormat });
@@ -182,7 +225,9 @@ export class Model {
     if (room <= 0) {
       throw new LocalphiError(
         'context',
-        `the conversation is ${promptIds.length} tokens long, and the model reads ${contextLength}`,
+        `the conversation is ${promptIds.length} tokens long, and the model reads ${contextLength}${
+          contextLength < this.#longestContext(this.#variant) ? ' as it is set' : ''
+        }`,
       );
     }
     return {
@@ -217,11 +262,12 @@ export class Model {
   async #openVariant(rung: Rung, variant: Variant): Promise<DecoderSession> {
     const config = await this.#readConfig(variant);
     await this.#plan(rung, variant, config);
-    const files = await this.#fetcher.files(variant.files, this.#options);
+    const files = await this.#fetcher.files(this.#filesOf(variant), this.#options);
     this.#language ??= await this.#readLanguage(files, config.endIds);
-    const contextLength = variant.contextLength ?? this.manifest.contextLength;
-    this.#contextLength = contextLength;
-    const source = { config, contextLength, files };
+    this.#variant = variant;
+    const graphFile = this.#adaptable && variant.lora ? variant.lora.name : config.graphFile;
+    const contextLength = this.#contextLength(variant);
+    const source = { config: { ...config, graphFile }, contextLength, files };
     const limitMs = rung.timeoutMs ?? SESSION_TIMEOUT_MS;
     return withTimeout(openChecked(rung, source, variant), limitMs);
   }
@@ -235,15 +281,28 @@ export class Model {
   /** Rejects with `memory` when there is no room on the rung, whatever would be fetched. */
   async #plan(rung: Rung, variant: Variant, config: DecoderConfig): Promise<void> {
     if (!variant.memory) return;
-    const contextLength = variant.contextLength ?? this.manifest.contextLength;
+    const contextLength = this.#contextLength(variant);
     const problem = await rung.plan(needOf(variant.memory, config.layers, contextLength));
     if (problem) throw new LocalphiError('memory', problem);
   }
 
+  #contextLength(variant: Variant | null): number {
+    return Math.min(this.#longestContext(variant), this.#mostTokens);
+  }
+
+  #longestContext(variant: Variant | null): number {
+    return variant?.contextLength ?? this.manifest.contextLength;
+  }
+
   /** Whether files were damaged and are whole again. */
-  async #mend({ files }: Variant): Promise<boolean> {
+  async #mend(variant: Variant): Promise<boolean> {
+    const files = this.#filesOf(variant);
     const { repaired } = await this.#fetcher.check(files, this.#bornAtMs, this.#options);
     return repaired.length > 0;
+  }
+
+  #filesOf({ files, lora }: Variant): readonly FileEntry[] {
+    return this.#adaptable && lora ? [...files, lora] : files;
   }
 
   async #readLanguage(files: ModelFiles, configEndIds: readonly number[]): Promise<Language> {

@@ -7,6 +7,7 @@ import itertools
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -170,6 +171,33 @@ async def test_an_application_that_fails_is_told_and_no_request_hangs(
     monkeypatch.setattr(transport, "_app", lambda environ, start: int("none"))
     with pytest.raises(AnswerIncomplete, match="invalid literal"):
         await asyncio.wait_for(here.chat(HELLO), 10)
+
+
+async def test_requests_begin_without_waiting_for_pythons_lock(
+    here: InProcessClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The application computes until all have begun; whoever waited for it would wait a second each time."""
+    begun = threading.Event()
+
+    def computing(environ: Any, start_response: Any) -> Any:
+        end = time.monotonic() + 1
+        while not begun.is_set() and time.monotonic() < end:
+            pass
+        start_response("200 OK", [("Content-Type", "text/event-stream")])
+        return [b"data: [DONE]\n\n"]
+
+    monkeypatch.setattr(here._http._transport, "_app", computing)
+    interval, start = sys.getswitchinterval(), time.monotonic()
+    sys.setswitchinterval(5)  # a thread that computes keeps the lock for as long
+    try:
+        asked = [asyncio.create_task(here.chat(HELLO)) for _ in range(4)]
+        await asyncio.sleep(0)  # each has begun
+        took = time.monotonic() - start
+        begun.set()
+    finally:
+        sys.setswitchinterval(interval)
+    await asyncio.gather(*asked, return_exceptions=True)
+    assert took < 1
 
 
 # ---- agents

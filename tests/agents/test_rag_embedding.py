@@ -13,6 +13,7 @@ from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecut
 
 from localphi_agents.rag import EmbeddingUnusable, OnnxTextEmbedding, TokenVectorEmbedding
 from rag_files import VOCABULARY, write_encoder
+from serving import DEMO
 
 
 def direction(vector: np.ndarray) -> np.ndarray:
@@ -138,10 +139,26 @@ def test_other_poolings_and_no_folder_are_one_sentence(tmp_path: Path) -> None:
         OnnxTextEmbedding(tmp_path / "missing")
 
 
-def test_a_language_model_is_no_sentence_embedding() -> None:
-    folder = Path(__file__).parents[2] / "webapp/localphi/models/bundled/localphi-demo"
+def test_a_language_model_is_no_sentence_embedding(tmp_path: Path) -> None:
+    with pytest.raises(EmbeddingUnusable, match="a model that chats"):
+        OnnxTextEmbedding(DEMO)
+    for name in ("model.onnx", "model.onnx.data", "tokenizer.json"):
+        (tmp_path / name).symlink_to(DEMO / name)
     with pytest.raises(EmbeddingUnusable, match="past_key_values"):
-        OnnxTextEmbedding(folder)
+        OnnxTextEmbedding(tmp_path)
+
+
+def test_a_layer_behind_the_pooling_is_told_and_not_left_out(tmp_path: Path) -> None:
+    write_encoder(tmp_path)
+    modules = [
+        {"type": f"sentence_transformers.models.{kind}"} for kind in ("Transformer", "Pooling", "Dense")
+    ]
+    (tmp_path / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(EmbeddingUnusable, match="a layer Dense behind its graph"):
+        OnnxTextEmbedding(tmp_path)
+    (tmp_path / "modules.json").write_text("[3]")
+    with pytest.raises(EmbeddingUnusable, match="is not a list of modules"):
+        OnnxTextEmbedding(tmp_path)
 
 
 def test_the_demo_models_words_are_nearer_to_their_like() -> None:

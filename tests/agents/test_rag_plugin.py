@@ -10,13 +10,19 @@ from pathlib import Path
 import httpx
 import pytest
 from click.testing import CliRunner, Result
+from huggingface_hub import close_session
 
+from hub_stand_in import hub_stand_in
 from localphi.cli import agent_docs, main
+from localphi.models.catalogue import catalogue
+from localphi.models.embeddings import EmbeddingPuller, EmbeddingStore
+from localphi.models.hub import Hub
+from localphi.models.pull import Progress as Nothing
 from localphi_agents.agent_framework import plugin_tools
 from localphi_agents.plugins import Docs, PluginError
 from localphi_agents.plugins.docs import sources
 from localphi_agents.rag import DocumentIndex, Progress
-from rag_files import Letters, pdf, write_encoder
+from rag_files import Letters, hub_files, pdf, write_encoder
 from serving import LiveServer
 
 from .scripted_server import Dialogue, Script, ScriptedServer, answer, calling, free_port
@@ -107,6 +113,32 @@ def test_an_embedding_model_of_ones_own_has_a_database_of_its_own(
     assert result.exit_code == 0
     assert "Documents: 2 read" in result.stderr
     assert len(list((tmp_path / "home" / "documents").glob("*.db"))) == 2
+
+
+def test_an_embedding_model_of_the_store_is_taken_by_its_name(
+    scripted: Serve, folder: Path, tmp_path: Path
+) -> None:
+    model, home = catalogue().embeddings[0], tmp_path / "home"
+    with hub_stand_in() as hub:
+        hub.add(model.place.repo, hub_files(tmp_path / "encoder"), model.place.revision or "")
+        puller = EmbeddingPuller(EmbeddingStore(home), Hub(hub.address))
+        place = puller.pull(puller.plan(model, model.place), Nothing()).path
+        close_session()
+    url = scripted(Dialogue(answer("June."), answer("June."))).url
+    shared = ("--url", url, "--docs", str(folder), "--embeddings")
+    named = run(*shared, model.id, "Rent?")
+    assert (named.exit_code, named.stdout) == (0, "June.\n")
+    assert "Documents: 2 read, 0 known" in named.stderr
+    assert "Documents: 0 read, 2 known" in run(*shared, str(place), "Rent?").stderr
+
+
+def test_a_model_that_is_not_there_or_makes_no_vectors_is_one_sentence(folder: Path) -> None:
+    shared = ("--url", f"http://127.0.0.1:{free_port()}", "--docs", str(folder), "--embeddings")
+    missing = run(*shared, "all-minilm-l6-v2", "Rent?")
+    assert missing.exit_code == 1
+    assert "Get it with: localphi models pull all-minilm-l6-v2." in missing.stderr
+    chats = run(*shared, "localphi-demo", "Rent?")
+    assert "There is no embedding model 'localphi-demo'" in chats.stderr
 
 
 def test_what_is_wrong_with_documents_is_one_sentence(folder: Path, tmp_path: Path) -> None:

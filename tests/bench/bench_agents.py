@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import platform
@@ -44,12 +45,14 @@ def main() -> None:
         InProcessClient(settings=Settings(home=Path(home))) as own,
     ):
         clients: Clients = {"idle loop": None, "server": LocalphiClient(url), "in process": own}
+        collections = FullCollections()
         rows = asyncio.run(measure(clients, options.rounds, options.tokens))
     print(f"{'':<12}{'agents':>8}{'gap p50 ms':>12}{'p99':>8}{'longest':>9}{'tokens/s':>10}")
     for name, agents, gaps, rate in rows:
         gaps.sort()
         p50, p99 = (gaps[int(share * (len(gaps) - 1))] * 1e3 for share in (0.5, 0.99))
         print(f"{name:<12}{agents:>8}{p50:>12.1f}{p99:>8.1f}{gaps[-1] * 1e3:>9.1f}{rate:>10.0f}")
+    print(f"Python's own full garbage collections meanwhile, in ms: {collections.took_ms or 'none'}")
     machine = {"platform": platform.platform(terse=True), "cores": available_threads()}
     longest = {f"{name} {agents}": round(max(gaps) * 1e3, 1) for name, agents, gaps, _ in rows}
     print(json.dumps({"bench": "agents", "longest_gap_ms": longest, **machine}))
@@ -98,6 +101,21 @@ async def answer(client: LocalphiClient | None, tokens: int) -> int:
     async for _ in service.get_streaming_chat_message_contents(history, settings):
         pass
     return tokens
+
+
+class FullCollections:
+    """How long each took. They stop every thread, and so any loop, and have nothing to do with answers."""
+
+    def __init__(self) -> None:
+        self.took_ms: list[float] = []
+        self._start = 0.0
+        gc.callbacks.append(self._note)
+
+    def _note(self, phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
+            self._start = time.perf_counter()
+        elif info["generation"] == 2:
+            self.took_ms.append(round((time.perf_counter() - self._start) * 1e3, 1))
 
 
 class Ticker:

@@ -6,11 +6,27 @@ from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
 
+from serving import ROOT
+
 Open = Callable[..., Page]
 
 READY_MS = 120_000
+
+AXE = ROOT / "static" / "node_modules" / "axe-core" / "axe.min.js"
+RUN_AXE = """async () => {
+  const { violations, passes } = await axe.run(document);
+  if (passes.length < 10) throw new Error('axe has hardly looked');
+  return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' | ')}`);
+}"""
 
 
 def ready(page: Page) -> None:
     """Wait until the page can answer and does not."""
     expect(page.locator("[data-state=ready]")).to_be_attached(timeout=READY_MS)
+
+
+def violations(page: Page) -> list[str]:
+    """What axe has against the page as it is."""
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE.read_text(encoding="utf-8"))
+    return list(page.evaluate(RUN_AXE))

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
+from driving import violations
 from localphi.config import Settings
 from localphi.models.manifest import Variant, write_manifest
 from serving import LiveServer, serving
@@ -71,6 +72,7 @@ def test_the_page_measures_compares_and_keeps_it_all_to_itself(
     assert {line.removeprefix(f"POST {tiny_server.url}") for line in sent} == {"/v1/chat/completions"}
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.get_by_text("Copy as Markdown").click()
+    expect(page.get_by_text("Copied")).to_be_visible()
     assert "| localphi |" in page.evaluate("navigator.clipboard.readText()")
     page.reload()
     expect(page.get_by_test_id("result")).to_be_visible()
@@ -78,6 +80,13 @@ def test_the_page_measures_compares_and_keeps_it_all_to_itself(
     expect(page.get_by_test_id("runs").locator("tr")).to_have_count(2)
     assert page.locator("svg rect.newest").count() == 3
     assert page.locator("svg rect.earlier").count() == 3
+    assert violations(page) == []
+    page.evaluate("localStorage.setItem('localphi.language', 'de')")
+    page.reload()
+    expect(page.locator("html")).to_have_attribute("lang", "de")
+    expect(page.get_by_test_id("result")).to_contain_text("Token im Prompt")
+    page.evaluate("localStorage.removeItem('localphi.language')")
+    page.reload()
     page.get_by_text("Forget all runs").click()
     page.reload()
     expect(page.get_by_test_id("result")).to_have_count(0)
@@ -88,7 +97,8 @@ def test_a_device_that_does_not_hold_is_told(context: BrowserContext, page: Page
     context.route("**/ort/*", lambda route: route.abort())
     page.get_by_test_id("run").click()
     status = page.get_by_test_id("status")
-    expect(status).to_contain_text("wasm does not run the model here", timeout=MEASURED_MS)
+    told = "It could not be measured: wasm does not run the model here"
+    expect(status).to_contain_text(told, timeout=MEASURED_MS)
     context.unroute_all()
     _measure(page)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
-from driving import Open, ready
+from driving import Open, ready, violations
 from serving import ROOT, LiveServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -41,6 +41,12 @@ def sort(items: list[int]) -> list[int]:
 > Sorted is not the same as ordered.
 
 ![a cat](https://example.org/cat.png)
+
+Merging takes $n \\log_2 n$ steps, and costs $5 to $9:
+
+\\[
+\\sum_{i=1}^{n} i = \\frac{n(n+1)}{2}
+\\]
 """
 
 ATTACKS = """<script>window.hit = 1</script>
@@ -126,6 +132,9 @@ def test_an_answer_is_shown_as_markdown(
     assert link.get_attribute("target") == "_blank"
     expect(answer.get_by_role("link", name="a cat")).to_be_visible()
     expect(answer.locator("img")).to_have_count(0)
+    expect(answer.locator("math")).to_have_count(2)  # and no price among them
+    expect(answer.locator("math[display=block] mfrac")).to_be_visible()
+    expect(answer).to_contain_text("costs $5 to $9")
     expect(page.get_by_test_id("message-user")).to_contain_text("# Sorting a list")
     answer.get_by_role("button", name="Copy code").focus()
     page.keyboard.press("Enter")
@@ -134,6 +143,7 @@ def test_an_answer_is_shown_as_markdown(
     answer.get_by_role("button", name="Copy answer").click()
     expect(answer.get_by_test_id("copy-answer")).to_contain_text("Copied")
     assert page.evaluate("navigator.clipboard.readText()") == MARKDOWN.strip()
+    assert violations(page) == []
     _shoot(page, "markdown")
     assert not [url for url in asked if "example.org" in url]
     assert problems == []
@@ -318,6 +328,15 @@ def test_questions_are_edited_and_answers_made_again(open_echo: Open) -> None:
     page.keyboard.press("Escape")
     expect(page.get_by_test_id("composer")).to_be_focused()
     _shoot(page, "alternatives")
+    page.get_by_test_id("compare").click()
+    expect(page.get_by_test_id("version")).to_have_count(2)
+    tops = page.get_by_test_id("version").evaluate_all("(all) => all.map((each) => each.offsetTop)")
+    assert tops[0] == tops[1]  # beside each other
+    assert violations(page) == []
+    _shoot(page, "side-by-side")
+    page.get_by_test_id("use-version").click()
+    expect(page.get_by_test_id("version")).to_have_count(0)
+    expect(page.get_by_test_id("alternative")).to_have_text(["1 / 2", "1 / 2"])
 
 
 def test_settings_go_along_with_questions(open_echo: Open) -> None:

@@ -118,6 +118,45 @@ def test_an_answer_of_chance_still_fits_its_schema(phi: Page) -> None:
             jsonschema.Draft202012Validator(wanted).validate(json.loads(call["function"]["arguments"]))
 
 
+@pytest.mark.parametrize("name", ["a schema", "two calls"])
+def test_a_held_answer_goes_on_on_the_server_where_the_browser_fails_in_the_middle(
+    page: Page, name: str
+) -> None:
+    case = next(case for case in CASES if case["name"] == name)
+    page.evaluate(
+        """() => {
+          const { Worker } = globalThis;
+          globalThis.workers = [];
+          globalThis.Worker = class extends Worker {
+            constructor(...given) { super(...given); workers.push(this); }
+          };
+        }"""
+    )
+    page.evaluate(CREATE, {"device": "wasm"})
+    told = page.evaluate(
+        """async (params) => {
+          let [text, cut, device] = ['', false, ''];
+          const calls = [];
+          const stream = await phi.chat.completions.create({ ...params, stream: true });
+          for await (const { choices: [{ delta }], timings } of stream) {
+            text += delta.content ?? '';
+            for (const { index, id, function: called } of delta.tool_calls ?? []) {
+              if (id) calls[index] = { name: called.name, arguments: '' };
+              calls[index].arguments += called.arguments;
+            }
+            device = timings?.device ?? device;
+            if (cut || text.length + (calls[0]?.arguments.length ?? 0) < 3) continue;
+            for (const worker of workers) worker.terminate();
+            globalThis.Worker = class { constructor() { throw new Error('no more of them'); } };
+            cut = true;
+          }
+          return { text, calls, cut, device };
+        }""",
+        case["body"],
+    )
+    assert told == {"text": case["text"], "calls": case["calls"], "cut": True, "device": "server"}
+
+
 def test_what_cannot_be_held_is_refused_by_name_and_the_next_is_answered(phi: Page) -> None:
     tools = [_tool("fine", NUMBER), _tool("odd", {"type": "object", "not": {}})]
     refused = phi.evaluate(FAILURE, {"messages": QUESTION, "tools": tools})

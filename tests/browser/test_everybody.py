@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Response, expect
 
-from driving import ready
+from driving import ready, violations
 from localphi.config import Settings
-from serving import ROOT, LiveServer, serving
+from pdfs import pdf
+from serving import LiveServer, serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
-AXE = ROOT / "static" / "node_modules" / "axe-core" / "axe.min.js"
-RUN_AXE = """async () => {
-  const { violations, passes } = await axe.run(document);
-  if (passes.length < 10) throw new Error('axe has hardly looked');
-  return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' | ')}`);
-}"""
 ANSWER = """# Plan
 
 Some `code`, a [link](https://a.test):
@@ -54,9 +50,7 @@ def _axe(page: Page) -> list[str]:
     found: list[str] = []
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-        if not page.evaluate("'axe' in window"):
-            page.evaluate(AXE.read_text(encoding="utf-8"))
-        found += [f"{scheme}: {line}" for line in page.evaluate(RUN_AXE)]
+        found += [f"{scheme}: {line}" for line in violations(page)]
     return found
 
 
@@ -200,7 +194,7 @@ def test_files_go_along_with_a_question_within_a_budget(shared: Page) -> None:
     shared.evaluate(DROP, [["notes.md", "# Notes\n```js\n1\n```"], ["picture.png", "\0\1"]])
     shared.evaluate(PASTE)
     expect(shared.get_by_test_id("attachment")).to_have_count(2)
-    expect(shared.get_by_test_id("toast")).to_contain_text("picture.png is not a text file.")
+    expect(shared.get_by_test_id("toast")).to_contain_text("picture.png is neither a text file nor a PDF.")
     expect(shared.get_by_test_id("budget")).to_contain_text("tokens")
     _ask(shared, "What is in them?")
     question = shared.get_by_test_id("message-user").last
@@ -219,6 +213,81 @@ def test_too_long_a_file_is_one_clear_message(shared: Page) -> None:
     expect(shared.get_by_test_id("send")).to_be_disabled()
     shared.get_by_test_id("remove-attachment").click()
     expect(shared.get_by_test_id("send")).to_be_enabled()
+
+
+def test_the_page_begins_with_little_script(shared: Page) -> None:
+    """What reads PDFs, colours code and draws formulas comes when it is wanted."""
+    scripts: list[Response] = []
+
+    def note(response: Response) -> None:
+        if response.url.endswith(".js"):
+            scripts.append(response)
+
+    shared.on("response", note)
+    shared.reload()
+    ready(shared)
+    shared.remove_listener("response", note)
+    size = sum(len(gzip.compress(script.body())) for script in scripts)
+    assert 30_000 < size < 150_000
+
+
+def _attach_pdf(page: Page, name: str, data: bytes) -> None:
+    page.get_by_test_id("attach").set_input_files(
+        {"name": name, "mimeType": "application/pdf", "buffer": data}
+    )
+
+
+def test_the_text_of_a_pdf_goes_along_with_a_question(shared: Page, echo: LiveServer) -> None:
+    """What reads PDFs comes from our server, and only when there is one to read."""
+    asked: list[str] = []
+    shared.on("request", lambda request: asked.append(request.url))
+    shared.reload()
+    ready(shared)
+    assert not [url for url in asked if "pdf" in url]
+    _attach_pdf(shared, "two.pdf", pdf("First page,\nsecond line – “quoted”.", "Page two: naïve café."))
+    _attach_pdf(shared, "chinese.pdf", pdf("你好，世界", chinese=True))
+    expect(shared.get_by_test_id("attachment")).to_have_count(2)
+    expect(shared.get_by_test_id("attachment").first).to_contain_text("two.pdf · about")
+    expect(shared.get_by_test_id("budget")).to_contain_text("tokens")
+    _ask(shared, "What is in them?")
+    answer = shared.get_by_test_id("answer-text").last
+    expect(answer).to_contain_text("First page,\nsecond line – “quoted”.\n\nPage two: naïve café.")
+    expect(answer).to_contain_text("你好，世界")
+    assert [url for url in asked if "pdf.worker" in url]
+    assert [url for url in asked if not url.startswith((echo.url, "blob:"))] == []
+
+
+def test_a_pdf_that_cannot_be_read_is_one_clear_sentence(shared: Page) -> None:
+    good, toast = pdf("Text"), shared.get_by_test_id("toast")
+    full_page = "\n".join(["many words " * 9] * 75)
+    for data, says in (
+        (pdf(""), "bad.pdf has no text: its pages are pictures."),
+        (pdf("Secret", locked=True), "bad.pdf is locked with a password."),
+        (b"%PDF-1.7\nand nothing of one", "bad.pdf is damaged, or no PDF"),
+        (pdf(*[full_page] * 140), "bad.pdf has more than 1 MB of text"),
+    ):
+        _attach_pdf(shared, "bad.pdf", data)
+        expect(toast).to_contain_text(says)
+    shared.route("**/pdf.worker*", lambda route: route.abort())
+    _attach_pdf(shared, "good.pdf", good)
+    expect(toast).to_contain_text("what reads PDFs could not be fetched")
+    expect(shared.get_by_test_id("attachments")).to_have_count(0)
+    shared.unroute("**/pdf.worker*")
+    _attach_pdf(shared, "good.pdf", good)
+    expect(shared.get_by_test_id("attachment")).to_have_count(1)  # once is not for ever
+    shared.get_by_test_id("remove-attachment").click()
+
+
+def test_reading_a_pdf_can_be_given_up(shared: Page) -> None:
+    shared.get_by_test_id("composer").fill("Sum it up")
+    shared.route("**/pdf.worker*", lambda route: None)
+    _attach_pdf(shared, "slow.pdf", pdf("Text"))
+    expect(shared.get_by_test_id("being-read")).to_contain_text("Reading slow.pdf")
+    expect(shared.get_by_test_id("send")).to_be_disabled()  # else it would go without the file
+    shared.get_by_test_id("remove-attachment").click()
+    expect(shared.get_by_test_id("attachments")).to_have_count(0)
+    expect(shared.get_by_test_id("send")).to_be_enabled()
+    shared.unroute("**/pdf.worker*")
 
 
 VOICES = """

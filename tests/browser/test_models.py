@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -14,9 +15,13 @@ from driving import ready
 from hub_stand_in import Fault, HubStandIn, hub_stand_in
 from localphi import routes as rooms
 from localphi.config import Settings
+from localphi.models.adapters import AdapterStore
 from localphi.models.catalogue import catalogue
 from localphi.models.hub import Hub
-from serving import LiveServer, serving
+from localphi.models.manifest import load_manifest
+from localphi.models.store import ModelFolder
+from lora_files import matrices, module_sizes, write_peft
+from serving import DEMO, LiveServer, serving
 from tiny_phi import PHI_4, small_files
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -40,8 +45,13 @@ def hub() -> Iterator[HubStandIn]:
 
 
 @pytest.fixture(scope="module")
-def server(hub: HubStandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    with serving(Settings(home=tmp_path_factory.mktemp("home"))) as server:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def server(hub: HubStandIn, home: Path) -> Iterator[LiveServer]:
+    with serving(Settings(home=home)) as server:
         yield server
 
 
@@ -98,3 +108,31 @@ def test_a_fetch_that_fails_says_why(panel: Page) -> None:
     expect(card.get_by_test_id("pull")).to_have_attribute("data-status", "failed")
     expect(card.get_by_test_id("pull")).to_contain_text("It did not work.")
     expect(card.get_by_test_id("get-model")).to_be_visible()
+
+
+def test_an_adapter_is_chosen_and_its_answers_come_from_the_server(
+    panel: Page, home: Path, tmp_path: Path
+) -> None:
+    convert = pytest.importorskip("localphi.toolchain.adapters.convert", reason="needs the extra 'quantize'")
+    demo = ModelFolder(DEMO, load_manifest(DEMO), bundled=True)
+    peft = write_peft(tmp_path / "peft", matrices(module_sizes(DEMO), 0, strength=0.1))
+    convert.convert_adapter(AdapterStore(home), demo, peft, "poems")
+    panel.keyboard.press("Escape")
+    panel.get_by_test_id("open-settings").click()
+    panel.get_by_test_id("adapter").select_option(label="poems")
+    panel.get_by_test_id("setting-maxTokens").fill("8")
+    expect(panel.get_by_test_id("settings")).to_contain_text("Answers with an adapter come from the server.")
+    panel.keyboard.press("Escape")
+    expect(panel.get_by_test_id("status")).to_have_text("localphi demo · poems · Server")
+    expect(panel.locator(".lead")).to_contain_text("runs in the server")  # no promise that it does not keep
+    panel.get_by_test_id("composer").fill("What is WebGPU?")
+    with panel.expect_request("**/v1/chat/completions") as sent:
+        panel.get_by_test_id("send").click()
+    assert (sent.value.post_data_json or {})["model"] == "localphi-demo:poems"
+    answer = panel.get_by_test_id("message-assistant").last
+    expect(answer).to_have_attribute("data-status", re.compile("done|length"), timeout=60_000)
+    panel.get_by_test_id("open-settings").click()
+    panel.get_by_test_id("reset-settings").click()
+    expect(panel.get_by_test_id("adapter")).to_have_value("")
+    panel.keyboard.press("Escape")
+    expect(panel.get_by_test_id("status")).to_contain_text("WASM")

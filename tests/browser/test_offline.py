@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from driving import READY_MS, ready
 from localphi.config import Settings, default_page_dir
+from pdfs import pdf
 from serving import serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
@@ -54,6 +55,10 @@ def test_after_one_visit_the_page_answers_without_its_server(
     page.get_by_test_id("composer").press("Enter")
     ready(page)
     assert len(page.get_by_test_id("message-assistant").last.inner_text()) > 40
+    page.get_by_test_id("attach").set_input_files(
+        {"name": "a.pdf", "mimeType": "application/pdf", "buffer": pdf("你好", chinese=True)}
+    )
+    expect(page.get_by_test_id("attachment")).to_contain_text("a.pdf · about 2 tokens")
     assert hosts == {server.url.removeprefix("http://")}  # nobody else was ever asked
 
 

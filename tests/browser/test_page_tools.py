@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from driving import READY_MS, Open, ready
-from serving import ROOT
+from localphi.chat import ServerTool, Tool
+from localphi.config import Settings
+from localphi.errors import ToolFailed
+from serving import ROOT, serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
@@ -69,6 +74,60 @@ def test_without_the_setting_no_tool_is_offered(open_page: Open) -> None:
         "data-status", "done", timeout=READY_MS
     )
     expect(page.get_by_test_id("tool-card")).to_have_count(0)
+
+
+def test_a_tool_of_the_server_runs_there_when_it_is_allowed(
+    context: BrowserContext, echo_settings: Settings, problems: list[str]
+) -> None:
+    """The model is one that calls it once, and then says what it was told."""
+    parameters = {"type": "object", "properties": {"query": {"type": "string"}}}
+
+    def search(arguments: Mapping[str, Any]) -> str:
+        if arguments["query"] != "rent":
+            raise ToolFailed("Nothing is found. Try other words.")
+        return "The rent is due in June."
+
+    tools = (ServerTool(Tool("docs-search", "Search.", json.dumps(parameters)), search),)
+    offered: list[str] = []
+
+    def answer(route: Route) -> None:
+        body: Any = route.request.post_data_json
+        offered[:] = [tool["function"]["name"] for tool in body["tools"]]
+        last = body["messages"][-1]
+        if last["role"] == "tool":
+            route.fulfill(body=_stream({"content": last["content"]}, "stop"))
+            return
+        call = {"name": "docs-search", "arguments": json.dumps({"query": last["content"]})}
+        calls = [{"index": 0, "id": "c", "type": "function", "function": call}]
+        route.fulfill(body=_stream({"tool_calls": calls}, "tool_calls"))
+
+    with serving(echo_settings, tools=tools) as server:
+        page = context.new_page()
+        page.route("**/v1/chat/completions", answer)
+        page.goto(f"{server.url}/?device=server")
+        ready(page)
+        _offer(page)
+        for question, state, said in (
+            ("rent", "done", "The rent is due in June."),
+            ("car", "failed", "Nothing is found. Try other words."),
+        ):
+            page.get_by_test_id("composer").fill(question)
+            page.get_by_test_id("composer").press("Enter")
+            card = page.get_by_test_id("tool-card").last
+            expect(card).to_contain_text("The model wants to use the server’s tool docs-search.")
+            page.get_by_test_id("allow-tool").click()
+            expect(card).to_have_attribute("data-state", state)
+            expect(page.get_by_test_id("answer-text").last).to_have_text(said)
+    assert offered == ["now", "calculate", "convert", "docs-search"]
+    assert [text for text in problems if "422" not in text] == []  # browsers note each refusal
+
+
+def _stream(delta: dict[str, Any], reason: str) -> str:
+    choices = [{"index": 0, "delta": delta, "finish_reason": None}]
+    events: list[dict[str, Any]] = [{"choices": choices}]
+    events.append({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
+    events.append({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2}})
+    return "".join(f"data: {json.dumps(event)}\n\n" for event in events) + "data: [DONE]\n\n"
 
 
 def test_answers_fit_the_schema_that_was_set(open_page: Open) -> None:

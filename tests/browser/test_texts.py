@@ -52,6 +52,34 @@ def test_a_prompt_longer_than_the_context_is_told_and_the_chat_stays(open_page: 
     assert EXPECTED[:60] in _ask(page, QUESTION)
 
 
+def test_a_shorter_context_counts_once_the_model_is_loaded_again(open_page: Open) -> None:
+    page = open_page("?device=wasm")
+    page.get_by_test_id("open-settings").click()
+    choice, later = page.get_by_test_id("context-length"), page.get_by_test_id("context-later")
+    options = ["All it can: 2,048 tokens, up to 12.6 MB of memory"]
+    options += [f"{name} of memory" for name in ("1,024 tokens, up to 6.3 MB", "512 tokens, up to 3.1 MB")]
+    assert choice.locator("option").all_inner_texts()[:3] == options
+    choice.select_option("256")
+    expect(later).to_contain_text("This counts when the model is loaded again.")
+    page.get_by_test_id("load-again").click()
+    expect(later).to_have_count(0)
+    page.keyboard.press("Escape")
+    ready(page)
+    page.get_by_test_id("attach").set_input_files(
+        {"name": "a.txt", "mimeType": "text/plain", "buffer": b"word " * 400}
+    )
+    expect(page.get_by_test_id("too-much")).to_contain_text("but the model reads 256.")
+    page.get_by_test_id("remove-attachment").click()
+    page.get_by_test_id("composer").fill("word " * 400)
+    page.get_by_test_id("composer").press("Enter")
+    expect(page.get_by_test_id("error")).to_contain_text("and the model reads 256 as it is set")
+    page.get_by_test_id("open-settings").click()
+    expect(choice).to_have_value("256")
+    page.get_by_test_id("reset-settings").click()
+    expect(choice).to_have_value("")
+    expect(later).to_be_visible()
+
+
 @DEVICES
 def test_a_paste_of_a_megabyte_ends_in_the_same_message(open_page: Open, device: str) -> None:
     page = open_page(f"?device={device}")

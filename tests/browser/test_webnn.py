@@ -8,12 +8,12 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, Playwright, Route
+from playwright.sync_api import Browser, Page, Playwright, Route
 
 from browsing import FLAGS
 from driving import ready
 from find_browser import find_with_webnn
-from localphi.config import Settings
+from localphi.config import Settings, disable_telemetry
 from localphi.toolchain.graphs.webnn import add_webnn_variant
 from serving import DEMO, VECTORS, LiveServer, serving
 
@@ -42,12 +42,23 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
 
 
 @pytest.fixture(scope="module")
-def page(playwright: Playwright, server: LiveServer) -> Iterator[Page]:
+def webnn(playwright: Playwright) -> Iterator[Browser]:
     path = find_with_webnn()
     if path is None:
         pytest.skip("no browser with WebNN: python tests/browser/find_browser.py --install")
     arguments = ["--headless=new", *FLAGS, FLAG]
     browser = playwright.chromium.launch(executable_path=str(path), args=arguments)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="module")
+def page(webnn: Browser, server: LiveServer) -> Page:
+    return _open(webnn, server)
+
+
+def _open(browser: Browser, server: LiveServer) -> Page:
+    """The page on WebNN, with a worker that counts in `dispatches` how many graphs it has run."""
     page = browser.new_page(service_workers="block")
 
     def patch(route: Route) -> None:
@@ -57,8 +68,7 @@ def page(playwright: Playwright, server: LiveServer) -> Iterator[Page]:
     page.route(re.compile(r"/assets/main-[^/]+\.js$"), patch)
     page.goto(f"{server.url}/?device=webnn&debug=1")
     ready(page)
-    yield page
-    browser.close()
+    return page
 
 
 def test_greedy_answers_on_webnn_are_those_of_the_server(page: Page) -> None:
@@ -99,3 +109,28 @@ def test_prompts_longer_than_the_graphs_are_read_all_the_same(page: Page, server
     ).json()
     assert got["device"] == "webnn"
     assert got["text"].strip() == expected["choices"][0]["text"].strip()
+
+
+def test_a_model_that_was_built_for_webnn_reads_a_prompt_at_once(
+    webnn: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    disable_telemetry()
+    for library in ("torch", "transformers", "onnx_ir"):
+        pytest.importorskip(library, reason=f"{library} is not installed (extra 'toolchain')")
+    from localphi.toolchain.build.run import Job, build
+    from tiny_checkpoints import TINY, building_here, write_checkpoint
+
+    folder = tmp_path_factory.mktemp("built")
+    checkpoint = write_checkpoint(folder / "hf", TINY["phi-3"])
+    with building_here():
+        build(Job(checkpoint, folder / "tiny", ("server-cpu", "webnn"), browser_context=256))
+    with serving(Settings(home=folder / "home", model=str(folder / "tiny"))) as server:
+        page = _open(webnn, server)
+        (worker,) = (one for one in page.workers if "/assets/" in one.url)
+        before = worker.evaluate("globalThis.dispatches")
+        got = page.evaluate(ASK, [[{"role": "user", "content": "Hi there, who are you? " * 3}], 4])
+        read = worker.evaluate("globalThis.dispatches") - before
+        page.close()
+    assert got["device"] == "webnn", "the canary holds, of a prompt longer than half the context"
+    assert len(got["promptIds"]) > 40
+    assert read == len(got["ids"]), "the prompt, then each token but the last"

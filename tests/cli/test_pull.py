@@ -24,7 +24,7 @@ from hub_stand_in import Fault, HubStandIn, hub_stand_in
 from localphi.cli import main
 from localphi.cli.pull import _Bar, _Lines
 from localphi.config import Settings
-from localphi.models.catalogue import catalogue
+from localphi.models.catalogue import CatalogueModel, Source, catalogue
 from localphi.models.hub import Hub, RemoteFile, RemoteRepo
 from localphi.models.pull import Plan
 from localphi.models.store import ModelStore, find_damage
@@ -173,7 +173,7 @@ def test_a_removal_that_was_cut_short_is_finished_by_the_next(home: Path) -> Non
     assert not left.exists()
 
 
-def _plan(size: int) -> Plan:
+def _plan(size: int) -> Plan[CatalogueModel, Source]:
     repo = RemoteRepo("a/b", "c" * 40, None, ())
     return Plan(MODEL, SOURCE, repo, {"x": RemoteFile("x", size, None, "d")}, 0, 0)
 

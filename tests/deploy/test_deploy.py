@@ -47,6 +47,7 @@ async def test_a_replica_answers_in_batches(replica: Replica) -> None:
     assert isinstance(await replica.reply(Decode((10**6,))), Failed)
     counts = replica.counts()
     assert (counts.replica, counts.answers, counts.generated_tokens) == ("one", 1, 3)
+    assert (counts.begun, counts.prompt_tokens, counts.held) == (1, 3, 0)
     replica.check()
 
 
@@ -84,7 +85,17 @@ def test_a_conversation_has_one_place_and_others_spread() -> None:
 
 
 def test_the_configuration_is_yaml_that_says_what_was_asked_for() -> None:
-    arguments = ["deploy", "config", "--max-replicas", "8", "--cpus", "4", "--home", "/models: here"]
+    arguments = [
+        "deploy",
+        "config",
+        "--max-replicas",
+        "8",
+        "--cpus",
+        "4",
+        "--home",
+        "/models: here",
+        "--pull",
+    ]
     told = CliRunner().invoke(main, arguments)
     assert told.exit_code == 0
     document = yaml.safe_load(told.output)
@@ -92,6 +103,7 @@ def test_the_configuration_is_yaml_that_says_what_was_asked_for() -> None:
     args = document["applications"][0]["args"]
     assert args["home"] == "/models: here"
     assert args["threads"] == 4
+    assert args["pull"] is True
     assert Scale(**args["scale"]).options()["autoscaling_config"]["max_replicas"] == 8
     assert CliRunner().invoke(main, ["deploy", "config", "--min-replicas", "3"]).exit_code == 2
 

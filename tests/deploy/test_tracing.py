@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ import httpx
 import pytest
 from flask import Flask
 
+from localphi.chat import ChatRequest, Message
 from localphi.config import Settings
+from localphi.deploy.replica import Replica
 from localphi.errors import ServerStartFailed
-from localphi.routes import tracing
+from localphi.routes.tracing import Tracing, tracing_to
 from localphi.server import who_may_ask
 from serving import serving
 
@@ -30,8 +33,9 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
     exporter = InMemorySpanExporter()
     provider = sdk.TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    told = tracing.Tracing(provider.get_tracer("test"))
-    monkeypatch.setattr("localphi.routes.tracing_to", lambda _: told)
+    tracer = provider.get_tracer("test")
+    monkeypatch.setattr("localphi.routes.tracing_to", lambda _: Tracing(tracer))
+    monkeypatch.setattr("localphi.deploy.replica.tracer_to", lambda _: tracer)
     yield exporter
     provider.shutdown()
 
@@ -63,6 +67,32 @@ def test_a_trace_goes_on_through_the_servers(spans: InMemorySpanExporter, tmp_pa
         assert named["queue"].end_time <= named["prompt"].end_time <= named["answer"].end_time
         assert named["answer"].attributes["localphi.end"] == "stop"
         assert named["answer"].attributes["gen_ai.usage.output_tokens"] == 3
+        assert [event.attributes["localphi.tokens"] for event in named["answer"].events] == [1, 1, 1]
+    assert not any("secret" in str(span.to_json()) for span in finished)
+
+
+async def test_a_replica_tells_its_part_down_to_the_engines_steps(
+    spans: InMemorySpanExporter, tmp_path: Path
+) -> None:
+    replica = Replica(Settings(home=tmp_path, backend="echo"), "one")
+    try:
+        words = (Message("user", "secret words here"),)
+        for trace in (PARENT, ""):
+            async for _ in replica.answer(ChatRequest(words, trace=trace)):
+                pass
+    finally:
+        await asyncio.to_thread(replica.close)
+    finished: list[Any] = list(spans.get_finished_spans())
+    assert {span.context.trace_id for span in finished} == {0x0AF7651916CD43DD8448EB211C80319C}
+    whole = next(span for span in finished if span.name == "replica")
+    assert whole.parent.span_id == 0xB7AD6B7169203331
+    assert whole.attributes["localphi.replica"] == "one"
+    parts = {span.name: span for span in finished if span is not whole}
+    assert set(parts) == {"queue", "prompt", "answer"}
+    assert {span.parent.span_id for span in parts.values()} == {whole.context.span_id}
+    steps = [event.timestamp for event in parts["answer"].events]
+    assert len(steps) == parts["answer"].attributes["localphi.steps"] == 3
+    assert parts["prompt"].end_time <= steps[0] <= steps[-1] <= parts["answer"].end_time
     assert not any("secret" in str(span.to_json()) for span in finished)
 
 
@@ -70,4 +100,4 @@ def test_nothing_is_told_unless_somebody_gets_it(app: Flask) -> None:
     assert app.test_client().post("/v1/chat/completions", json=BODY).status_code == 200
     assert "go to http://127.0.0.1:4318" in who_may_ask(Settings(trace_to="http://127.0.0.1:4318"))
     with pytest.raises(ServerStartFailed, match="must be an address"):
-        tracing.tracing_to("nowhere")
+        tracing_to("nowhere")

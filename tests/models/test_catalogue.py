@@ -16,6 +16,19 @@ def test_every_folder_in_the_store_has_its_own_id() -> None:
     assert all(re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name) for name in ids)
 
 
+def test_embedding_models_have_ids_and_repositories_of_their_own() -> None:
+    embeddings = catalogue().embeddings
+    assert {one.id for one in embeddings} & {source.id for source in SOURCES} == set()
+    for one in embeddings:
+        assert one.place.id == one.id
+        assert re.fullmatch("[0-9a-f]{40}", one.place.revision or "")
+        assert one.license in ("MIT", "Apache-2.0")
+        assert catalogue().find_embedding(one.id.upper()) == catalogue().find_embedding(one.place.repo) == one
+        assert one.place.local_name("onnx/model.onnx") == "onnx/model.onnx"
+        assert one.place.local_name("onnx/model_O4.onnx") is None
+    assert catalogue().find_embedding("phi-2") is None
+
+
 def test_revisions_are_whole_commits_and_every_model_has_files_for_the_server() -> None:
     assert all(source.revision is None or re.fullmatch("[0-9a-f]{40}", source.revision) for source in SOURCES)
     assert all("server-cpu" in model.sources for model in catalogue().models)

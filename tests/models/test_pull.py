@@ -6,7 +6,10 @@ import errno
 import os
 import random
 import shutil
+import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,12 +26,13 @@ from localphi.errors import (
     HubRefused,
     HubUnreachable,
     ModelFolderInvalid,
+    ModelNotFound,
     PullBusy,
     PullFailed,
 )
 from localphi.models.catalogue import CatalogueModel, Source, catalogue
 from localphi.models.hub import Hub
-from localphi.models.pull import Progress, Puller
+from localphi.models.pull import Progress, Puller, pull_once
 from localphi.models.staging import Staging, interrupted
 from localphi.models.store import ModelFolder, ModelStore, find_damage
 from tiny_phi import PHI_3, PHI_4, Family, small_files
@@ -460,3 +464,25 @@ def _flip(path: Path) -> None:
     data[len(data) // 2] ^= 1
     path.unlink()  # a linked file must not change under its other name
     path.write_bytes(data)
+
+
+def test_of_all_who_want_a_model_on_a_machine_one_fetches_it(machine: Machine, hub: HubStandIn) -> None:
+    """Replicas that start together: the others wait for the first, then have what it has."""
+    awaited = threading.Event()
+    hub.fail(WEIGHTS, Fault(cut_after=SIZE // 2, on_cut=lambda _: awaited.wait(30)))
+
+    def wait(_: float) -> None:
+        awaited.set()
+        time.sleep(0.02)
+
+    def want() -> ModelFolder:
+        return pull_once(machine.store, Hub(hub.address), CPU.id, wait)
+
+    with ThreadPoolExecutor(3) as pool:
+        folders = [each.result(60) for each in [pool.submit(want) for _ in range(3)]]
+    assert awaited.is_set()
+    assert len({folder.path for folder in folders}) == 1
+    assert find_damage(folders[0]) == []
+    assert len(hub.ranges(WEIGHTS)) == 2, "once, and once more where it was cut off"
+    with pytest.raises(ModelNotFound):
+        pull_once(machine.store, Hub(hub.address), "unknown")

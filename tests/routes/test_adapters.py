@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ from flask.testing import FlaskClient
 
 from localphi import create_app
 from localphi.config import Settings
-from localphi.models.adapters import AdapterStore
+from localphi.models.adapters import AdapterInfo, AdapterStore, base_of
 from localphi.models.manifest import load_manifest
 from localphi.models.store import ModelFolder
 from lora_files import matrices, module_sizes, write_peft
@@ -100,6 +103,44 @@ def test_what_is_not_there_is_told(
     assert response.status_code == status
     assert message in response.get_json()["error"]["message"]
     assert _text(client, adapter="one"), "the worker is as it was"
+
+
+def test_the_files_of_adapters_are_listed_and_sent_with_their_hash(client: FlaskClient) -> None:
+    listed = client.get(f"/adapters/{MODEL}").get_json()["adapters"]
+    assert [each["name"] for each in listed] == ["one", "two"]
+    assert {each["base"] for each in listed} == {base_of(load_manifest(DEMO))}
+    one = listed[0]
+    address = f"/adapters/{MODEL}/one"
+    sent = client.get(f"{address}?v={one['sha256']}")
+    assert hashlib.sha256(sent.data).hexdigest() == one["sha256"]
+    assert sent.headers["ETag"] == f'"{one["sha256"]}"'
+    assert "immutable" in sent.headers["Cache-Control"]
+    assert client.get(address).headers["Cache-Control"] == "no-cache"
+    part = client.get(address, headers={"Range": "bytes=10-19"})
+    assert (part.status_code, part.data) == (206, sent.data[10:20])
+    changed = client.get(f"{address}?v={'0' * 64}")
+    assert changed.status_code == 404
+    assert "The adapter 'one' of 'localphi-demo' has changed" in changed.get_json()["error"]["message"]
+
+
+def test_files_of_adapters_that_are_not_there_or_another_models_are_not_sent(
+    client: FlaskClient, tmp_path: Path
+) -> None:
+    for path, code in (("nope", "model_not_found"), (f"{MODEL}/three", "adapter_not_found")):
+        response = client.get(f"/adapters/{path}")
+        assert (response.status_code, response.get_json()["error"]["code"]) == (404, code)
+    for name in ("..", "..%2fone", "%00", "one%2fadapter.json", ".partial-1-one"):
+        assert client.get(f"/adapters/{MODEL}/{name}").status_code == 404
+    other = tmp_path / "adapters" / MODEL / "other"
+    other.mkdir(parents=True)
+    (other / "adapter.onnx_adapter").write_bytes(b"x")
+    info = AdapterInfo(MODEL, base="0" * 64, rank=1, sites=1, parameters=2, sha256="0" * 64, source="x")
+    (other / "adapter.json").write_text(json.dumps(asdict(info)), encoding="utf-8")
+    app = create_app(Settings(home=tmp_path, backend="echo"))
+    refused = app.test_client().get(f"/adapters/{MODEL}/other")
+    app.extensions["localphi"].close()
+    assert (refused.status_code, refused.get_json()["error"]["code"]) == (400, "adapter_invalid")
+    assert "other weights than those of 'localphi-demo'" in refused.get_json()["error"]["message"]
 
 
 def test_an_echo_takes_none(tmp_path: Path) -> None:

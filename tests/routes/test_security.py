@@ -118,6 +118,7 @@ def test_nothing_can_be_changed_or_uploaded_but_by_posts_that_are_known(app: Fla
         "/detokenize",
         "/apply-template",
         "/pulls/x",
+        "/tools/x",
         "/v1/responses",
         "/v1/streams/x",
         "/engines/localphi-demo/load",

@@ -25,7 +25,7 @@ from localphi.toolchain.adapters import train as train_module  # noqa: E402
 from localphi.toolchain.adapters.network import GraphNetwork  # noqa: E402
 from localphi.toolchain.adapters.texts import Text, read_texts  # noqa: E402
 from localphi.toolchain.adapters.train import Plan, divergence, train  # noqa: E402
-from localphi.toolchain.graphs.lora import add_lora_graph  # noqa: E402
+from localphi.toolchain.graphs.lora import add_lora_graphs  # noqa: E402
 from serving import DEMO  # noqa: E402
 
 QUESTION, ANSWER = "Who sings of autumn?", "The wind in the leaves."
@@ -171,7 +171,7 @@ def test_a_graph_of_unknown_nodes_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "odd"
     folder.mkdir()
     float_phi(folder, FloatShape(layers=1))
-    add_lora_graph(folder)
+    add_lora_graphs(folder)
     proto = onnx.load(str(folder / "model.onnx"), load_external_data=False)
     next(node for node in proto.graph.node if node.op_type == "Sigmoid").op_type = "Tanh"
     onnx.save(proto, str(folder / "model.onnx"))

@@ -18,6 +18,7 @@ from localphi.engine.base import Failed
 from localphi.engine.generator import GeneratorBackend
 from localphi.errors import AdapterInvalid, AdapterNotFound, CannotRewrite
 from localphi.models.adapters import AdapterStore
+from localphi.models.lora import lora_inputs
 from localphi.models.manifest import load_manifest
 from localphi.models.store import ModelFolder, find_damage
 from lora_files import matrices, module_sizes, write_peft
@@ -31,7 +32,7 @@ from float_phi import FloatShape, float_phi  # noqa: E402  telemetry goes off fi
 from localphi.models.manifest import LoraGraph  # noqa: E402
 from localphi.toolchain.adapters.convert import convert_adapter, fit  # noqa: E402
 from localphi.toolchain.adapters.peft import Change, read_peft  # noqa: E402
-from localphi.toolchain.graphs.lora import add_lora_graph, lora_proto  # noqa: E402
+from localphi.toolchain.graphs.lora import add_lora_graphs, lora_proto  # noqa: E402
 from localphi.toolchain.quantize.folder import continued  # noqa: E402
 
 PROMPT = (40, 50, 60, 70, 80, 90)
@@ -44,7 +45,7 @@ def small(tmp_path: Path) -> ModelFolder:
     folder = tmp_path / "small"
     folder.mkdir()
     float_phi(folder, FloatShape(layers=2))
-    add_lora_graph(folder)
+    add_lora_graphs(folder)
     return ModelFolder(folder, load_manifest(folder), bundled=False)
 
 
@@ -126,6 +127,38 @@ def test_base_and_adapters_can_be_changed_back_and_forth(home: Path, tmp_path: P
         assert _answer(backend, adapter) == expected[adapter]
 
 
+def test_those_wanted_least_recently_go_and_come_back(
+    small: ModelFolder, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("localphi.engine.kvcache.MAX_KEPT", 1)  # a kept cache has its adapter
+    for seed, name in enumerate("abcd"):
+        convert_adapter(
+            AdapterStore(home),
+            small,
+            write_peft(tmp_path / name, matrices(module_sizes(small.path), seed)),
+            name,
+        )
+    backend = _backend(small, home)
+    first = {name: _answer(backend, name) for name in "abcd"}
+    assert len({tuple(ids) for ids in first.values()}) == 4
+    backend = _backend(small, home)
+    adapters = backend._adapters
+    adapters._most = 2
+    for name in "abcdab":
+        assert _answer(backend, name) == first[name]
+        assert len(adapters._keys) <= 2
+    held = [ChatRequest(RawPrompt(PROMPT), max_tokens=TOKENS, adapter=name) for name in "abcd"]
+    for number, request in enumerate(held):  # two at work, two waiting
+        backend.submit(number, request)
+    ids: dict[int, list[int]] = {}
+    while backend.busy:
+        for number, event in backend.step():
+            assert not isinstance(event, Failed), event
+            if isinstance(event, Chunk):
+                ids.setdefault(number, []).extend(event.token_ids)
+    assert list(ids[number] for number in range(4)) == list(first.values())
+
+
 def test_what_one_adapter_has_read_is_not_anothers(small: ModelFolder, home: Path, tmp_path: Path) -> None:
     sizes = module_sizes(small.path)
     for seed in (1, 2):
@@ -175,7 +208,7 @@ def test_who_cannot_be_used_is_told_before_the_answer(small: ModelFolder, home: 
     other = tmp_path / "other"
     other.mkdir()
     float_phi(other, FloatShape(layers=2), seed=9)
-    add_lora_graph(other)
+    add_lora_graphs(other)
     with pytest.raises(AdapterInvalid, match="other weights than those"):
         _answer(_backend(ModelFolder(other, load_manifest(other), bundled=False), home), "poems")
     assert _answer(backend, "poems")
@@ -307,17 +340,51 @@ def test_halves_of_float32_are_read(tmp_path: Path) -> None:
         np.testing.assert_allclose(found.down, exact.down, rtol=0.01)
 
 
-def test_the_demo_folder_has_the_graph_for_adapters_that_is_made_today() -> None:
+def test_the_demo_folder_has_the_graphs_for_adapters_that_are_made_today() -> None:
     import onnx
 
-    lora = load_manifest(DEMO).variants["server-cpu"].lora
-    assert lora is not None
-    proto, sites = lora_proto(onnx.load(str(DEMO / "model.onnx"), load_external_data=False))
-    assert (DEMO / lora.graph).read_bytes() == proto.SerializeToString(deterministic=True), (
-        "Make it anew: python -m localphi.toolchain.graphs lora webapp/localphi/models/bundled/localphi-demo"
-    )
-    assert lora.sites == sites
-    assert len(sites) == 30
+    source = onnx.load(str(DEMO / "model.onnx"), load_external_data=False)
+    for device in ("server-cpu", "webgpu-f32", "wasm"):
+        lora = load_manifest(DEMO).variants[device].lora
+        assert lora is not None
+        proto, sites = lora_proto(source, defaults=device == "server-cpu")
+        assert (DEMO / lora.graph).read_bytes() == proto.SerializeToString(deterministic=True), (
+            "Make it anew: python -m localphi.toolchain.graphs lora "
+            "webapp/localphi/models/bundled/localphi-demo"
+        )
+        assert lora.sites == sites
+        assert len(sites) == 30
+
+
+def test_browsers_get_a_graph_of_their_own_whose_adapter_must_be_given(small: ModelFolder) -> None:
+    import onnx
+
+    variants = small.manifest.variants
+    assert variants["wasm"].lora is not None
+    assert variants["server-cpu"].lora is not None
+    assert variants["wasm"].lora.graph in variants["wasm"].files
+    assert variants["wasm"].lora.graph not in variants["server-cpu"].files
+    assert variants["server-cpu"].lora.graph not in variants["wasm"].files
+    proto = onnx.load(str(small.path / variants["wasm"].lora.graph), load_external_data=False)
+    inputs = {each.name for each in proto.graph.input}
+    assert {name for site in variants["wasm"].lora.sites for name in lora_inputs(site)} <= inputs
+    assert not inputs & {tensor.name for tensor in proto.graph.initializer}
+    assert add_lora_graphs(small.path).browsers == ("wasm",)
+    assert load_manifest(small.path) == small.manifest
+
+
+def test_a_browsers_graph_that_cannot_be_had_is_passed_over_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("localphi.toolchain.graphs.lora._MOST_INSIDE_BYTES", 1)
+    folder = tmp_path / "small"
+    folder.mkdir()
+    float_phi(folder, FloatShape(layers=1))
+    told = add_lora_graphs(folder).told()
+    assert "5 layers can be adapted, on the server\nnot on wasm: model.onnx holds its weights itself" in told
+    variants = load_manifest(folder).variants
+    assert variants["wasm"].lora is None
+    assert variants["server-cpu"].lora is not None
 
 
 def test_a_graph_without_layers_to_adapt_is_refused(tmp_path: Path) -> None:
@@ -332,7 +399,7 @@ def test_a_graph_without_layers_to_adapt_is_refused(tmp_path: Path) -> None:
     onnx.save(proto, str(folder / "model.onnx"))
     before = {path.name for path in folder.iterdir()}
     with pytest.raises(CannotRewrite, match="no linear layers"):
-        add_lora_graph(folder)
+        add_lora_graphs(folder)
     assert {path.name for path in folder.iterdir()} == before
 
 

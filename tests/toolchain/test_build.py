@@ -199,6 +199,24 @@ def test_graphs_are_made_for_their_devices(everywhere: Path) -> None:
         assert shape.dim[1].dim_value == 1, "logits of the last position only"
 
 
+def test_the_graph_for_webnn_gives_the_logits_of_any_position_of_a_padded_prompt(everywhere: Path) -> None:
+    import numpy as np
+    import onnxruntime
+
+    canary = load_manifest(everywhere).variants["webnn"].canary
+    assert canary is not None
+    session = onnxruntime.InferenceSession(everywhere / "model-webnn.onnx")
+    pasts = [node for node in session.get_inputs() if node.name.startswith("past")]
+    empty = {node.name: np.zeros((1, 4, 0, 32), np.float32) for node in pasts}
+    ids = list(canary.prompt)
+    for expected in canary.expected[:3]:
+        padded = np.asarray([ids + [7] * 5])
+        given = {"input_ids": padded, "attention_mask": np.ones_like(padded), **empty}
+        (logits,) = session.run(["logits"], {**given, "last_position": np.asarray([len(ids) - 1])})
+        assert int(logits.argmax()) == expected
+        ids.append(expected)
+
+
 def test_weights_in_several_files_give_the_same_logits(tmp_path: Path, built: Callable[[str], Path]) -> None:
     source = built("phi-3")
     proto = import_graph(source / "model.onnx")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 Role = Literal["system", "user", "assistant", "tool"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -37,6 +38,14 @@ class Tool:
     name: str
     description: str
     parameters: str
+
+
+@dataclass(frozen=True)
+class ServerTool:
+    """A tool that the server runs itself. run: from arguments to what the model reads; raises ToolFailed."""
+
+    tool: Tool
+    run: Callable[[Mapping[str, Any]], str]
 
 
 @dataclass(frozen=True)

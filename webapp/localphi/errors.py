@@ -20,6 +20,8 @@
     ├── ProviderMissing           the installed runtime cannot compute with that; says what to install
     ├── CannotConvert             the graph has what the other runtime's form of it cannot say
     ├── BenchFailed               what is measured did not start, refused, or broke off
+    ├── ToolNotFound              the server runs no tool of that name for its page
+    ├── ToolFailed                the tool has no result; says why, for the model
     ├── EngineBusy                the queue is full; `retry_after_s` says when to come back
     │   └── UpstreamBusy            those of all servers that compute for this one are
     ├── EngineFailed              the runtime refused or broke while working on this request
@@ -105,19 +107,19 @@ class ContextLengthExceeded(InvalidRequest):
 
 
 class ModelNotFound(LocalphiError):
-    """args: the id or path asked for, ids that exist, what to do (a sentence, or nothing)."""
+    """args: the id or path asked for, ids that exist, what to do (a sentence, or nothing), what it is."""
 
-    def __init__(self, model: str, known: tuple[str, ...], advice: str = "") -> None:
-        super().__init__(model, known, advice)
+    def __init__(self, model: str, known: tuple[str, ...], advice: str = "", what: str = "model") -> None:
+        super().__init__(model, known, advice, what)
         self.model = model
 
     @property
     def message(self) -> str:
-        model, known, advice = self.args
+        model, known, advice, what = self.args
         alike = difflib.get_close_matches(model.lower(), known, n=2)
         guess = f"Did you mean {' or '.join(alike)}?" if alike else ""
-        sentences = (f"There is no model '{model}'.", advice or guess)
-        return " ".join(filter(None, sentences)) + f" Known models: {', '.join(known) or 'none'}."
+        sentences = (f"There is no {what} '{model}'.", advice or guess)
+        return " ".join(filter(None, sentences)) + f" Known {what}s: {', '.join(known) or 'none'}."
 
 
 class AdapterNotFound(LocalphiError):
@@ -183,6 +185,22 @@ class PullNotFound(LocalphiError):
     @property
     def message(self) -> str:
         return f"{self.args[0]!r} has not been fetched since the server began."
+
+
+class ToolNotFound(LocalphiError):
+    """args: name of the tool, names that exist."""
+
+    def __init__(self, tool: str, known: tuple[str, ...]) -> None:
+        super().__init__(tool, known)
+
+    @property
+    def message(self) -> str:
+        tool, known = self.args
+        return f"This server has no tool {tool!r}. It has: {', '.join(known) or 'none'}."
+
+
+class ToolFailed(LocalphiError):
+    """args: message."""
 
 
 class ToolchainMissing(LocalphiError):

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -17,6 +17,7 @@ import waitress
 from waitress.channel import HTTPChannel
 
 from localphi import create_app
+from localphi.chat import ServerTool
 from localphi.config import Settings, forget_secrets, ray_on_loopback
 from localphi.engine.client import Engines
 from localphi.engine.elsewhere import Elsewhere
@@ -35,13 +36,13 @@ _CONNECTIONS = 1000
 _CONNECTIONS_WITHOUT_POLL = 400  # select() takes 512 sockets on Windows; a process has other ones, too
 
 
-def serve(settings: Settings, on_ready: Callable[[str], object]) -> None:
+def serve(settings: Settings, on_ready: Callable[[str], object], tools: Sequence[ServerTool] = ()) -> None:
     """Serve until Ctrl-C, then end the workers. `on_ready` gets the page's address once the port is bound.
 
     Raises ServerStartFailed, KeysUnusable, or what is wrong with the default model.
     """
     Access.of(settings, lambda _: False)  # refuses to be open to others, before anything is started
-    app = create_app(settings, _elsewhere(settings))
+    app = create_app(settings, _elsewhere(settings), tools)
     forget_secrets()
     engines: Engines = app.extensions["localphi"]
     server = bind(app, settings)

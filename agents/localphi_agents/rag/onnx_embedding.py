@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from pydantic import PrivateAttr
 
+from localphi.config import Settings
+from localphi.errors import LocalphiError
+from localphi.models.embedding_folder import Pooling
+from localphi.models.embeddings import EmbeddingStore, embedding_form
 from localphi_agents.rag.embedding import Kind, LocalEmbedding, Vectors, unit
 from localphi_agents.rag.errors import EmbeddingUnusable
 
-Pooling = Literal["mean", "cls", "last"]
-
 _GRAPHS = ("model.onnx", "onnx/model.onnx", "model_quantized.onnx", "onnx/model_quantized.onnx")
 _INPUTS = {"input_ids", "attention_mask", "token_type_ids", "position_ids"}
-_LONGEST = 512  # tokens, where the folder does not say
-_NO_LIMIT = 1_000_000  # tokenizers write 1e30 for "no limit"
 
 
 class OnnxTextEmbedding(LocalEmbedding):
     """The vectors of a sentence-embedding model that was exported to ONNX: MiniLM, BGE, E5, GTE and the like.
 
-    folder: as on the hub, with `tokenizer.json` and `model.onnx` (or `onnx/model.onnx`). Pooling, longest
-    text and prompts are those of the files that sentence-transformers writes, else mean, 512 tokens and
-    none. Longer texts are cut. Texts of like length are computed together, `batch_size` at a time.
+    model: an id of the model store, such as all-minilm-l6-v2 once it was pulled (`localphi models pull
+    all-minilm-l6-v2`), or a folder as on the hub, with `tokenizer.json` and `model.onnx` (or
+    `onnx/model.onnx`). Pooling, longest text and prompts are those of the store, or of the files that
+    sentence-transformers writes, else mean, 512 tokens and none. Longer texts are cut. Texts of like length
+    are computed together, `batch_size` at a time.
 
     Raises EmbeddingUnusable.
     """
@@ -43,7 +44,7 @@ class OnnxTextEmbedding(LocalEmbedding):
 
     def __init__(
         self,
-        folder: str | Path,
+        model: str | Path,
         *,
         file: str | None = None,
         pooling: Pooling | None = None,
@@ -55,21 +56,20 @@ class OnnxTextEmbedding(LocalEmbedding):
         service_id: str | None = None,
     ) -> None:
         """threads: 0 for as many as there are cores."""
-        place = Path(folder).expanduser()
-        if not place.is_dir():
-            raise EmbeddingUnusable(f"A folder with an embedding model is wanted, but {folder} is none.")
+        try:
+            place = EmbeddingStore(Settings.from_environment().home).locate(model)
+            form = embedding_form(place)
+        except LocalphiError as error:
+            raise EmbeddingUnusable(str(error)) from error
         graph = _graph(place, file)
-        longest = max_length or _longest(place)
+        longest = max_length or form.max_tokens
         if longest < 1 or batch_size < 1:
             raise ValueError("max_length and batch_size must be at least 1.")
-        prompts = _json(place / "config_sentence_transformers.json").get("prompts") or {}
         super().__init__(ai_model_id=place.resolve().name, service_id=service_id or place.resolve().name)
-        self._pooling = pooling or _pooling(place)
+        self._pooling = pooling or form.pooling
         self._prompts = {
-            "query": str(prompts.get("query") or "") if query_prompt is None else query_prompt,
-            "passage": str(prompts.get("passage") or prompts.get("document") or "")
-            if passage_prompt is None
-            else passage_prompt,
+            "query": form.query if query_prompt is None else query_prompt,
+            "passage": form.passage if passage_prompt is None else passage_prompt,
         }
         self._batch_size = batch_size
         self._tokenizer = _tokenizer(place, longest)
@@ -175,35 +175,6 @@ def _session(graph: Path, threads: int) -> Any:
             f"{graph} wants {', '.join(unknown)}; an embedding model wants token ids only."
         )
     return session
-
-
-def _pooling(folder: Path) -> Pooling:
-    config = _json(folder / "1_Pooling" / "config.json")
-    if config.get("pooling_mode_cls_token"):
-        return "cls"
-    if config.get("pooling_mode_lasttoken"):
-        return "last"
-    if config and not config.get("pooling_mode_mean_tokens"):
-        raise EmbeddingUnusable(f"{folder} wants another pooling than mean, cls and last.")
-    return "mean"
-
-
-def _longest(folder: Path) -> int:
-    lengths = (
-        _json(folder / "sentence_bert_config.json").get("max_seq_length"),
-        _json(folder / "tokenizer_config.json").get("model_max_length"),
-    )
-    return next((int(one) for one in lengths if one and 0 < one < _NO_LIMIT), _LONGEST)
-
-
-def _json(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise EmbeddingUnusable(f"{path} is not JSON.") from error
-    return document if isinstance(document, dict) else {}
 
 
 def _hash(graph: Path) -> str:

@@ -34,7 +34,7 @@ def offer_functions(
         raise ServiceInvalidExecutionSettingsError(
             "Tools come from the kernel's functions or from the setting 'tools', but both were given."
         )
-    settings.tools = [_tool(function) for function in functions]
+    settings.tools = [function_tool(function) for function in functions]
     settings.tool_choice = choice.value if choice else None
 
 
@@ -44,7 +44,8 @@ def withhold_functions(settings: PromptExecutionSettings) -> None:
     settings.tool_choice = "none" if settings.tools else None
 
 
-def _tool(metadata: KernelFunctionMetadata) -> dict[str, Any]:
+def function_tool(metadata: KernelFunctionMetadata) -> dict[str, Any]:
+    """A function in the form that the server's route takes."""
     tool = kernel_function_metadata_to_function_call_format(metadata)
     properties = {
         name: _mended(schema) for name, schema in tool["function"]["parameters"]["properties"].items()

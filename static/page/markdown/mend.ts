@@ -2,6 +2,7 @@
  * What to show of Markdown that is still being written. A mark whose meaning the next words decide
  * would show for a moment as text, or as a heading that then becomes a list; so it waits.
  */
+import { withoutOpenMath } from './math';
 
 /** Quote marks and list bullets that may stand before a block's own text. */
 const LEAD = String.raw`^(?:[\s>]|[-*+]\s|\d{1,9}[.)]\s)*`;
@@ -17,6 +18,8 @@ export function mend(text: string): string {
   const lines = text.split('\n');
   const fence = openFence(lines);
   if (fence) return holdFence(lines, fence).join('\n');
+  const whole = withoutOpenMath(text);
+  if (whole !== text) return mend(whole);
   const held = holdTable(isUndecided(lines.at(-1)!) ? lines.slice(0, -1) : lines);
   const last = held.pop();
   if (last === undefined) return '';

@@ -2,9 +2,11 @@
 import { Marked } from 'marked';
 import type { MarkedToken, Token } from 'marked';
 
+import { MATH } from './math';
+import type { MathToken } from './math';
 import { mend } from './mend';
 
-export type Block = MarkedToken;
+export type Block = MarkedToken | MathToken;
 
 /**
  * GitHub's Markdown, in which a line break is one, without HTML and without link definitions. So
@@ -13,6 +15,7 @@ export type Block = MarkedToken;
 const marked = new Marked({
   gfm: true,
   breaks: true,
+  extensions: [...MATH],
   tokenizer: {
     html: () => undefined,
     tag: () => undefined,

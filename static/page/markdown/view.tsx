@@ -3,8 +3,10 @@ import type { Token, Tokens } from 'marked';
 import type { ComponentChildren } from 'preact';
 import { useMemo, useRef } from 'preact/hooks';
 
+import { strings } from '../strings';
 import { CodeBlock } from './code-block';
 import { decodeEntities } from './entities';
+import { Formula } from './formula';
 import { safeAddress } from './link';
 import { MarkdownParser } from './parser';
 import type { Block } from './parser';
@@ -65,6 +67,8 @@ function drawBlock(token: Token, growing: boolean, depth: number): ComponentChil
       return drawTable(block, depth);
     case 'hr':
       return <hr />;
+    case 'math':
+      return <Formula key={block.text} tex={block.text} display={block.display} />;
     case 'text':
       return block.tokens ? drawInlines(block.tokens, depth) : decodeEntities(block.text);
     case 'space':
@@ -162,8 +166,17 @@ function drawInline(token: Token, depth: number): ComponentChildren {
       return <code>{inline.text}</code>;
     case 'br':
       return <br />;
+    case 'math':
+      return <Formula key={inline.text} tex={inline.text} display={inline.display} />;
     case 'checkbox':
-      return <input type="checkbox" checked={inline.checked} disabled />;
+      return (
+        <input
+          type="checkbox"
+          checked={inline.checked}
+          disabled
+          aria-label={strings.task(inline.checked)}
+        />
+      );
     case 'link':
       return <SafeLink href={inline.href}>{drawInlines(inline.tokens, depth)}</SafeLink>;
     // Loading a picture would tell its host who reads; a link asks first.

@@ -3,6 +3,7 @@ import { LocalphiError } from '../../shared/errors';
 import { asArray, asCount, asObject, asString } from '../../shared/json';
 import type { JsonObject } from '../../shared/json';
 import { parseManifest } from '../../shared/manifest';
+import type { Variant } from '../../shared/manifest';
 import { fetchModelIds } from '../remote-backend';
 import { SseParser } from '../sse';
 
@@ -19,6 +20,8 @@ export interface ServerModel {
   readonly tokenBytes: number | null;
   /** Whether browsers can run it, too. */
   readonly forBrowsers: boolean;
+  /** The same in a browser, where one can run it; on the device that takes most where they differ. */
+  readonly browserTokenBytes: number | null;
 }
 
 /** A model that the server can fetch. */
@@ -63,6 +66,12 @@ export class ServerCatalogue {
     return found.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
   }
 
+  /** Ids of a model's adapters. */
+  async adapters(modelId: string): Promise<readonly string[]> {
+    const ids = await fetchModelIds(this.#fetch);
+    return ids.filter((id) => id.startsWith(`${modelId}:`));
+  }
+
   /** The models that fit what this server computes with. */
   async catalogue(): Promise<readonly CatalogueModel[]> {
     const { models } = await this.#json('GET', '/catalogue');
@@ -105,13 +114,14 @@ export class ServerCatalogue {
     const [model = id] = id.split(':');
     const json = await this.#json('GET', `/models/${encodeURIComponent(model)}/localphi.json`);
     const { name, contextLength, variants } = parseManifest(json);
+    const own = [...variants].filter(([key]) => !key.startsWith('server'));
     const { weights_bytes: weights, kv_bytes_per_token: token } = memoryOf(json);
     return {
       ...{ id, name: id === model ? name : `${name} · ${id.slice(model.length + 1)}` },
       ...{ contextLength, licence: textOf(json['license']) },
       sizeBytes: typeof weights === 'number' ? weights : null,
       tokenBytes: typeof token === 'number' ? token : null,
-      forBrowsers: id === model && [...variants.keys()].some((key) => !key.startsWith('server')),
+      ...{ forBrowsers: id === model && own.length > 0, browserTokenBytes: mostOf(own) },
     };
   }
 
@@ -163,6 +173,11 @@ function memoryOf(manifest: JsonObject): JsonObject {
   const variants = Object.entries(asObject(manifest['variants'], 'variants'));
   const variant = variants.find(([device]) => device.startsWith('server'))?.[1] ?? {};
   return asObject(asObject(variant, 'variant')['memory'] ?? {}, 'memory');
+}
+
+function mostOf(variants: readonly (readonly [string, Variant])[]): number | null {
+  const known = variants.flatMap(([, { memory }]) => memory?.kvBytesPerToken ?? []);
+  return known.length > 0 ? Math.max(...known) : null;
 }
 
 function textOf(value: unknown): string {

@@ -51,6 +51,16 @@ function Where({ engine }: Pick<Props, 'engine'>) {
           </li>
         ))}
       </ul>
+      {running && (
+        <a
+          class="quiet"
+          href={`/bench?model=${encodeURIComponent(engine.modelId.value ?? '')}`}
+          target="_blank"
+          rel="noopener"
+        >
+          {strings.measure}
+        </a>
+      )}
     </section>
   );
 }

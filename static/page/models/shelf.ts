@@ -52,12 +52,17 @@ export class Shelf {
     });
   }
 
-  /** How many tokens this model reads; null where the server does not say. */
-  async contextLength(modelId: string | null): Promise<number | null> {
+  /** Null where the server does not say. */
+  async model(modelId: string | null): Promise<ServerModel | null> {
     if (modelId === null) return null;
     const known = this.#stock.peek()?.models.find(({ id }) => id === modelId);
-    const model = known ?? (await this.#server.model(modelId).catch(() => null));
-    return model?.contextLength ?? null;
+    return known ?? (await this.#server.model(modelId).catch(() => null));
+  }
+
+  /** Ids of the model's adapters, as `model:name`; none where the server cannot be asked. */
+  async adapters(modelId: string | null): Promise<readonly string[]> {
+    if (modelId === null) return [];
+    return this.#server.adapters(modelId).catch(() => []);
   }
 
   /** Begins a fetch, or goes on with it. */

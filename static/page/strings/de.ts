@@ -65,6 +65,9 @@ const errors: Record<ErrorKind, string> = {
   stopped:
     'Das Laden des Modells wurde abgebrochen. Was angekommen ist, bleibt erhalten, und von dort geht es weiter.',
   busy: 'Das Modell wird gerade geladen, hier oder in einem anderen Tab. Brechen Sie das zuerst ab.',
+  adapter: 'Dieser Adapter passt nicht zu dem Modell hier. Wählen Sie einen anderen oder keinen.',
+  'no-lora':
+    'Die Dateien des Modells für dieses Gerät nehmen keine Adapter an. Wählen Sie den Server als Gerät oder keinen Adapter.',
 };
 
 const notes: Record<LoadNote, string> = {
@@ -167,6 +170,7 @@ export const german: Strings = {
   copyOutcome: (outcome) => (outcome === 'copied' ? 'Kopiert' : 'Ging nicht'),
   code: 'Code',
   codeLabel: (language) => (language === '' ? 'Code' : `Code, ${language}`),
+  task: (done) => (done ? 'Erledigt' : 'Offen'),
   editQuestion: 'Ändern',
   askAgain: 'Neu fragen',
   editedQuestion: 'Ihre Frage, geändert',
@@ -174,6 +178,8 @@ export const german: Strings = {
   alternative: (which, of) => `${which} / ${of}`,
   alternativesLabel: 'Fassungen',
   previousAlternative: 'Vorige Fassung',
+  sideBySide: 'Nebeneinander',
+  useVersion: 'Hiermit weiter',
   nextAlternative: 'Nächste Fassung',
   answerReady: (words) => `Die Antwort ist da, ${f.count(words)} Wörter.`,
 
@@ -219,6 +225,19 @@ export const german: Strings = {
   modelsOwn: 'wie das Modell es will',
   moreSettings: 'Mehr zur Wahl der Wörter',
   outOfRange: (min, max) => `Von ${f.hundredths(min)} bis ${f.hundredths(max)}.`,
+  adapter: 'Adapter',
+  noAdapter: 'Keiner',
+  adapterHint: 'Ändert, wie das Modell antwortet. Antworten mit einem Adapter kommen vom Server.',
+  contextLength: 'Kontextlänge',
+  contextHint:
+    'Wie viel vom Chat das Modell in diesem Browser liest. Auf dem Server gilt dessen eigene Länge.',
+  contextChoice: (tokens, bytes) =>
+    bytes === null
+      ? `${f.count(tokens)} Token`
+      : `${f.count(tokens)} Token, bis zu ${f.amount(bytes)} Speicher`,
+  contextAll: (choice) => `So viel es kann: ${choice}`,
+  contextLater: 'Das gilt, sobald das Modell neu geladen wird.',
+  loadAgain: 'Jetzt neu laden',
   stopStrings: 'Schlusszeichen',
   stopStringsHint: 'Eines je Zeile. Die Antwort endet vor dem ersten, das kommt.',
   tooManyStops: 'Höchstens 16, mit je bis zu 1024 Zeichen.',
@@ -334,6 +353,7 @@ export const german: Strings = {
       ? 'Er sagt nicht, wie viel er aufbewahren kann.'
       : `Er bewahrt ${f.amount(usageBytes)} für diese Seite auf und hat Platz für weitere ${f.amount(quotaBytes - usageBytes)}.`,
   ],
+  measure: 'Messen, wie schnell es hier ist',
   modelsHere: 'Gleich verwendbar',
   moreModels: 'Weitere Modelle',
   moreModelsNote:
@@ -378,14 +398,23 @@ export const german: Strings = {
   stopReading: 'Nicht weiter vorlesen',
 
   attach: 'Dateien anhängen',
-  dropHere: 'Textdateien hier ablegen',
+  dropHere: 'Textdateien oder PDFs hier ablegen',
   attached: (name, tokens) => `${name} · etwa ${f.count(tokens)} Token`,
+  beingRead: (name) => `${name} wird gelesen …`,
   removeAttachment: (name) => `${name} entfernen`,
   budget: (tokens, of) =>
     `Mit allem bisher Gesagten etwa ${f.count(tokens)} von ${f.count(of)} Token`,
   tooMuch: (tokens, of) =>
     `Das sind etwa ${f.count(tokens)} Token, das Modell liest aber nur ${f.count(of)}. Entfernen Sie eine Datei, oder nehmen Sie einen Teil davon.`,
-  noText: (name) => `${name} ist keine Textdatei.`,
-  fileTooLong: (name, mostBytes) =>
-    `${name} ist länger als ${f.megabytes(mostBytes)}; das kann hier kein Modell lesen.`,
+  unreadable: (name, why, most) =>
+    ({
+      'too-long': `${name} ist länger als ${f.megabytes(most.textBytes)}; das kann hier kein Modell lesen.`,
+      'no-text': `${name} ist weder eine Textdatei noch ein PDF.`,
+      'pdf-too-large': `${name} ist größer als ${f.megabytes(most.pdfBytes)}. Speichern Sie die nötigen Seiten als eigenes PDF.`,
+      'pdf-too-long': `${name} enthält mehr als ${f.megabytes(most.textBytes)} Text; das kann hier kein Modell lesen.`,
+      'pdf-scanned': `${name} enthält keinen Text: Die Seiten sind Bilder. Ein Programm zur Texterkennung (OCR) kann ihn ergänzen.`,
+      'pdf-locked': `${name} ist mit einem Passwort gesperrt. Speichern Sie eine Kopie ohne Passwort.`,
+      'pdf-broken': `${name} ist beschädigt oder kein PDF: Die Datei lässt sich nicht lesen.`,
+      'pdf-no-reader': `${name} wurde nicht gelesen: Der PDF-Leser ließ sich nicht laden. Prüfen Sie, ob der Server läuft, und hängen Sie die Datei dann noch einmal an.`,
+    })[why],
 };

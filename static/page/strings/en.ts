@@ -8,6 +8,7 @@ import type {
   LoadProgress,
   Reason,
 } from '../../shared/protocol';
+import type { MOST, Unreadable } from '../attachments';
 import type { ChatGroup } from '../chats/record';
 import type { PullStatus } from '../models/catalogue';
 import type { Facts } from '../models/facts';
@@ -70,6 +71,9 @@ const errors: Record<ErrorKind, string> = {
   stopped:
     'Loading the model was stopped. What has arrived is kept, and loading goes on from there.',
   busy: 'The model is being fetched, here or in another tab. Stop that first.',
+  adapter: 'This adapter cannot be used with the model here. Choose another one, or none.',
+  'no-lora':
+    'The model’s files for this device take no adapters. Choose the server as the device, or no adapter.',
 };
 
 const notes: Record<LoadNote, string> = {
@@ -172,6 +176,8 @@ export const english = {
   /** Over code without a language. */
   code: 'code',
   codeLabel: (language: string) => (language === '' ? 'Code' : `Code, ${language}`),
+  /** Of an item in a list of tasks. */
+  task: (done: boolean): string => (done ? 'Done' : 'Open'),
   editQuestion: 'Edit',
   askAgain: 'Ask again',
   editedQuestion: 'Your question, edited',
@@ -179,6 +185,8 @@ export const english = {
   alternative: (which: number, of: number) => `${which} / ${of}`,
   alternativesLabel: 'Versions',
   previousAlternative: 'Previous version',
+  sideBySide: 'Side by side',
+  useVersion: 'Go on with this one',
   nextAlternative: 'Next version',
   /** For screen readers, in place of a long answer. */
   answerReady: (words: number) => `The answer is there, ${f.count(words)} words.`,
@@ -223,6 +231,20 @@ export const english = {
   modelsOwn: 'the model’s own',
   moreSettings: 'More about the choice of words',
   outOfRange: (min: number, max: number) => `From ${f.hundredths(min)} to ${f.hundredths(max)}.`,
+  adapter: 'Adapter',
+  noAdapter: 'None',
+  adapterHint: 'Changes how the model answers. Answers with an adapter come from the server.',
+  contextLength: 'Context length',
+  contextHint:
+    'How much of a chat the model reads in this browser. On the server, its own length counts.',
+  /** bytes: what it takes beside the model; null where nobody knows. */
+  contextChoice: (tokens: number, bytes: number | null) =>
+    bytes === null
+      ? `${f.count(tokens)} tokens`
+      : `${f.count(tokens)} tokens, up to ${f.amount(bytes)} of memory`,
+  contextAll: (choice: string) => `All it can: ${choice}`,
+  contextLater: 'This counts when the model is loaded again.',
+  loadAgain: 'Load it again now',
   stopStrings: 'Stop strings',
   stopStringsHint: 'One a line. The answer ends before the first of them.',
   tooManyStops: 'At most 16, of up to 1024 characters.',
@@ -345,6 +367,7 @@ export const english = {
       ? 'It does not say how much it can keep.'
       : `It keeps ${f.amount(usageBytes)} for this page, and has room for ${f.amount(quotaBytes - usageBytes)}.`,
   ],
+  measure: 'Measure how fast it is here',
   modelsHere: 'Ready to use',
   moreModels: 'More models',
   moreModelsNote:
@@ -386,16 +409,26 @@ export const english = {
   stopReading: 'Stop reading',
 
   attach: 'Attach files',
-  dropHere: 'Drop text files here',
+  dropHere: 'Drop text files or PDFs here',
   attached: (name: string, tokens: number) => `${name} · about ${f.count(tokens)} tokens`,
+  beingRead: (name: string) => `Reading ${name}…`,
   removeAttachment: (name: string) => `Remove ${name}`,
   budget: (tokens: number, of: number) =>
     `With all that was said, about ${f.count(tokens)} of ${f.count(of)} tokens`,
   tooMuch: (tokens: number, of: number) =>
     `That is about ${f.count(tokens)} tokens, but the model reads ${f.count(of)}. Remove a file, or take a part of it.`,
-  noText: (name: string) => `${name} is not a text file.`,
-  fileTooLong: (name: string, mostBytes: number) =>
-    `${name} is longer than ${f.megabytes(mostBytes)}, more than any model here can read.`,
+  /** most: what is read, in bytes. */
+  unreadable: (name: string, why: Unreadable, most: typeof MOST): string =>
+    ({
+      'too-long': `${name} is longer than ${f.megabytes(most.textBytes)}, more than any model here can read.`,
+      'no-text': `${name} is neither a text file nor a PDF.`,
+      'pdf-too-large': `${name} is larger than ${f.megabytes(most.pdfBytes)}. Save the pages you need as a PDF of their own.`,
+      'pdf-too-long': `${name} has more than ${f.megabytes(most.textBytes)} of text, more than any model here can read.`,
+      'pdf-scanned': `${name} has no text: its pages are pictures. A program that recognises text (OCR) can add it.`,
+      'pdf-locked': `${name} is locked with a password. Save a copy without one.`,
+      'pdf-broken': `${name} is damaged, or no PDF: it cannot be read.`,
+      'pdf-no-reader': `${name} was not read: what reads PDFs could not be fetched. Check that the server is running, then attach it again.`,
+    })[why],
 };
 
 /** What another language has to say. */

@@ -63,6 +63,9 @@ const errors: Record<ErrorKind, string> = {
   stopped:
     'Le chargement du modèle a été interrompu. Ce qui est arrivé est conservé, et le chargement reprendra de là.',
   busy: 'Le modèle est en cours de chargement, ici ou dans un autre onglet. Arrêtez-le d’abord.',
+  adapter: 'Cet adaptateur ne convient pas au modèle présent. Choisissez-en un autre, ou aucun.',
+  'no-lora':
+    'Les fichiers du modèle pour cet appareil n’acceptent pas d’adaptateur. Choisissez le serveur comme appareil, ou aucun adaptateur.',
 };
 
 const notes: Record<LoadNote, string> = {
@@ -167,6 +170,7 @@ export const french: Strings = {
   copyOutcome: (outcome) => (outcome === 'copied' ? 'Copié' : 'Copie impossible'),
   code: 'code',
   codeLabel: (language) => (language === '' ? 'Code' : `Code, ${language}`),
+  task: (done) => (done ? 'Fait' : 'À faire'),
   editQuestion: 'Modifier',
   askAgain: 'Redemander',
   editedQuestion: 'Votre question, modifiée',
@@ -174,6 +178,8 @@ export const french: Strings = {
   alternative: (which, of) => `${which} / ${of}`,
   alternativesLabel: 'Versions',
   previousAlternative: 'Version précédente',
+  sideBySide: 'Côte à côte',
+  useVersion: 'Continuer avec celle-ci',
   nextAlternative: 'Version suivante',
   answerReady: (words) => `La réponse est là, ${f.count(words)} mots.`,
 
@@ -220,6 +226,20 @@ export const french: Strings = {
   modelsOwn: 'comme le veut le modèle',
   moreSettings: 'Plus de réglages du choix des mots',
   outOfRange: (min, max) => `De ${f.hundredths(min)} à ${f.hundredths(max)}.`,
+  adapter: 'Adaptateur',
+  noAdapter: 'Aucun',
+  adapterHint:
+    'Change la façon dont le modèle répond. Les réponses avec un adaptateur viennent du serveur.',
+  contextLength: 'Longueur du contexte',
+  contextHint:
+    'Ce que le modèle lit d’une discussion dans ce navigateur. Sur le serveur, c’est la longueur du serveur qui compte.',
+  contextChoice: (tokens, bytes) =>
+    bytes === null
+      ? `${f.count(tokens)} tokens`
+      : `${f.count(tokens)} tokens, jusqu’à ${f.amount(bytes)} de mémoire`,
+  contextAll: (choice) => `Tout ce qu’il peut : ${choice}`,
+  contextLater: 'Cela comptera quand le modèle sera rechargé.',
+  loadAgain: 'Le recharger maintenant',
   stopStrings: 'Textes d’arrêt',
   stopStringsHint: 'Un par ligne. La réponse s’arrête avant le premier rencontré.',
   tooManyStops: '16 au plus, de 1024 caractères au plus.',
@@ -334,6 +354,7 @@ export const french: Strings = {
       ? 'Il ne dit pas combien il peut garder.'
       : `Il garde ${f.amount(usageBytes)} pour cette page, et il lui reste ${f.amount(quotaBytes - usageBytes)} de place.`,
   ],
+  measure: 'Mesurer sa vitesse ici',
   modelsHere: 'Prêts à l’emploi',
   moreModels: 'Autres modèles',
   moreModelsNote:
@@ -381,14 +402,23 @@ export const french: Strings = {
   stopReading: 'Arrêter la lecture',
 
   attach: 'Joindre des fichiers',
-  dropHere: 'Déposez ici des fichiers texte',
+  dropHere: 'Déposez ici des fichiers texte ou PDF',
   attached: (name, tokens) => `${name} · environ ${f.count(tokens)} tokens`,
+  beingRead: (name) => `Lecture de ${name}…`,
   removeAttachment: (name) => `Retirer ${name}`,
   budget: (tokens, of) =>
     `Avec tout ce qui a été dit, environ ${f.count(tokens)} tokens sur ${f.count(of)}`,
   tooMuch: (tokens, of) =>
     `Cela fait environ ${f.count(tokens)} tokens, mais le modèle en lit ${f.count(of)}. Retirez un fichier, ou n’en prenez qu’une partie.`,
-  noText: (name) => `${name} n’est pas un fichier texte.`,
-  fileTooLong: (name, mostBytes) =>
-    `${name} dépasse ${f.megabytes(mostBytes)}, plus que ce qu’un modèle peut lire ici.`,
+  unreadable: (name, why, most) =>
+    ({
+      'too-long': `${name} dépasse ${f.megabytes(most.textBytes)}, plus que ce qu’un modèle peut lire ici.`,
+      'no-text': `${name} n’est ni un fichier texte, ni un PDF.`,
+      'pdf-too-large': `${name} dépasse ${f.megabytes(most.pdfBytes)}. Enregistrez les pages utiles dans un PDF à part.`,
+      'pdf-too-long': `${name} contient plus de ${f.megabytes(most.textBytes)} de texte, plus que ce qu’un modèle peut lire ici.`,
+      'pdf-scanned': `${name} ne contient pas de texte : ses pages sont des images. Un logiciel de reconnaissance de texte (OCR) peut l’ajouter.`,
+      'pdf-locked': `${name} est protégé par un mot de passe. Enregistrez-en une copie sans mot de passe.`,
+      'pdf-broken': `${name} est endommagé, ou n’est pas un PDF : le fichier est illisible.`,
+      'pdf-no-reader': `${name} n’a pas été lu : le lecteur de PDF n’a pas pu être chargé. Vérifiez que le serveur fonctionne, puis joignez le fichier à nouveau.`,
+    })[why],
 };

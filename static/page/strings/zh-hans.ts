@@ -58,6 +58,8 @@ const errors: Record<ErrorKind, string> = {
   worker: '模型的线程停止了。请重试。',
   stopped: '已停止加载模型。已下载的部分会保留，下次从那里继续。',
   busy: '此模型正在下载，可能是在本页面或其他标签页中。请先停止下载。',
+  adapter: '此适配器不能用于这里的模型。请选择其他适配器，或不使用适配器。',
+  'no-lora': '模型用于此设备的文件不支持适配器。请选择服务器作为设备，或不使用适配器。',
 };
 
 const notes: Record<LoadNote, string> = {
@@ -151,6 +153,7 @@ export const simplifiedChinese: Strings = {
   copyOutcome: (outcome) => (outcome === 'copied' ? '已复制' : '无法复制'),
   code: '代码',
   codeLabel: (language) => (language === '' ? '代码' : `代码，${language}`),
+  task: (done) => (done ? '已完成' : '未完成'),
   editQuestion: '编辑',
   askAgain: '再问一次',
   editedQuestion: '编辑后的问题',
@@ -158,6 +161,8 @@ export const simplifiedChinese: Strings = {
   alternative: (which, of) => `${which} / ${of}`,
   alternativesLabel: '版本',
   previousAlternative: '上一个版本',
+  sideBySide: '并排显示',
+  useVersion: '用这个版本继续',
   nextAlternative: '下一个版本',
   answerReady: (words) => `回答好了，约 ${f.count(words)} 个词。`,
 
@@ -200,6 +205,18 @@ export const simplifiedChinese: Strings = {
   modelsOwn: '由模型决定',
   moreSettings: '更多选词设置',
   outOfRange: (min, max) => `从 ${f.hundredths(min)} 到 ${f.hundredths(max)}。`,
+  adapter: '适配器',
+  noAdapter: '无',
+  adapterHint: '改变模型回答的方式。使用适配器的回答来自服务器。',
+  contextLength: '上下文长度',
+  contextHint: '模型在此浏览器中能读多少聊天内容。在服务器上以服务器的长度为准。',
+  contextChoice: (tokens, bytes) =>
+    bytes === null
+      ? `${f.count(tokens)} 个 token`
+      : `${f.count(tokens)} 个 token，最多占用 ${f.amount(bytes)} 内存`,
+  contextAll: (choice) => `尽其所能：${choice}`,
+  contextLater: '模型重新加载后生效。',
+  loadAgain: '立即重新加载',
   stopStrings: '停止文本',
   stopStringsHint: '每行一个。回答会在第一个出现之前结束。',
   tooManyStops: '最多 16 个，每个最多 1024 个字符。',
@@ -307,6 +324,7 @@ export const simplifiedChinese: Strings = {
       ? '它没有说明能保存多少内容。'
       : `它为本页面保存了 ${f.amount(usageBytes)}，还能保存 ${f.amount(quotaBytes - usageBytes)}。`,
   ],
+  measure: '测量它在这里的速度',
   modelsHere: '可以直接使用',
   moreModels: '更多模型',
   moreModelsNote: '只有在您按下“获取”时，服务器才会从 Hugging Face 下载。之后可以离线使用。',
@@ -347,13 +365,22 @@ export const simplifiedChinese: Strings = {
   stopReading: '停止朗读',
 
   attach: '添加文件',
-  dropHere: '把文本文件拖放到这里',
+  dropHere: '把文本文件或 PDF 拖放到这里',
   attached: (name, tokens) => `${name} · 约 ${f.count(tokens)} 个 token`,
+  beingRead: (name) => `正在读取 ${name}…`,
   removeAttachment: (name) => `移除 ${name}`,
   budget: (tokens, of) => `连同已说的内容，约 ${f.count(tokens)} / ${f.count(of)} 个 token`,
   tooMuch: (tokens, of) =>
     `这大约有 ${f.count(tokens)} 个 token，而模型只能读 ${f.count(of)} 个。请移除一个文件，或只用其中一部分。`,
-  noText: (name) => `${name} 不是文本文件。`,
-  fileTooLong: (name, mostBytes) =>
-    `${name} 超过 ${f.megabytes(mostBytes)}，这里没有模型能读这么多。`,
+  unreadable: (name, why, most) =>
+    ({
+      'too-long': `${name} 超过 ${f.megabytes(most.textBytes)}，这里没有模型能读这么多。`,
+      'no-text': `${name} 既不是文本文件，也不是 PDF。`,
+      'pdf-too-large': `${name} 大于 ${f.megabytes(most.pdfBytes)}。请把需要的页面另存为一个 PDF。`,
+      'pdf-too-long': `${name} 的文字超过 ${f.megabytes(most.textBytes)}，这里没有模型能读这么多。`,
+      'pdf-scanned': `${name} 没有文字：页面都是图片。文字识别（OCR）软件可以补上文字。`,
+      'pdf-locked': `${name} 有密码保护。请另存一份没有密码的副本。`,
+      'pdf-broken': `${name} 已损坏，或不是 PDF，无法读取。`,
+      'pdf-no-reader': `没有读取 ${name}：无法获取 PDF 阅读组件。请确认服务器正在运行，然后重新添加。`,
+    })[why],
 };

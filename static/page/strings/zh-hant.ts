@@ -58,6 +58,8 @@ const errors: Record<ErrorKind, string> = {
   worker: '模型的執行緒停止了。請重試。',
   stopped: '已停止載入模型。已下載的部分會保留，下次從那裡繼續。',
   busy: '此模型正在下載，可能是在本頁面或其他分頁中。請先停止下載。',
+  adapter: '此適配器不能用於這裡的模型。請選擇其他適配器，或不使用適配器。',
+  'no-lora': '模型用於此裝置的檔案不支援適配器。請選擇伺服器作為裝置，或不使用適配器。',
 };
 
 const notes: Record<LoadNote, string> = {
@@ -151,6 +153,7 @@ export const traditionalChinese: Strings = {
   copyOutcome: (outcome) => (outcome === 'copied' ? '已複製' : '無法複製'),
   code: '程式碼',
   codeLabel: (language) => (language === '' ? '程式碼' : `程式碼，${language}`),
+  task: (done) => (done ? '已完成' : '未完成'),
   editQuestion: '編輯',
   askAgain: '再問一次',
   editedQuestion: '編輯後的問題',
@@ -158,6 +161,8 @@ export const traditionalChinese: Strings = {
   alternative: (which, of) => `${which} / ${of}`,
   alternativesLabel: '版本',
   previousAlternative: '上一個版本',
+  sideBySide: '並排顯示',
+  useVersion: '用這個版本繼續',
   nextAlternative: '下一個版本',
   answerReady: (words) => `回答好了，約 ${f.count(words)} 個詞。`,
 
@@ -200,6 +205,18 @@ export const traditionalChinese: Strings = {
   modelsOwn: '由模型決定',
   moreSettings: '更多選詞設定',
   outOfRange: (min, max) => `從 ${f.hundredths(min)} 到 ${f.hundredths(max)}。`,
+  adapter: '適配器',
+  noAdapter: '無',
+  adapterHint: '改變模型回答的方式。使用適配器的回答來自伺服器。',
+  contextLength: '上下文長度',
+  contextHint: '模型在此瀏覽器中能讀多少聊天內容。在伺服器上以伺服器的長度為準。',
+  contextChoice: (tokens, bytes) =>
+    bytes === null
+      ? `${f.count(tokens)} 個 token`
+      : `${f.count(tokens)} 個 token，最多占用 ${f.amount(bytes)} 記憶體`,
+  contextAll: (choice) => `盡其所能：${choice}`,
+  contextLater: '模型重新載入後生效。',
+  loadAgain: '立即重新載入',
   stopStrings: '停止文字',
   stopStringsHint: '每行一個。回答會在第一個出現之前結束。',
   tooManyStops: '最多 16 個，每個最多 1024 個字元。',
@@ -307,6 +324,7 @@ export const traditionalChinese: Strings = {
       ? '它沒有說明能儲存多少內容。'
       : `它為本頁面儲存了 ${f.amount(usageBytes)}，還能儲存 ${f.amount(quotaBytes - usageBytes)}。`,
   ],
+  measure: '測量它在這裡的速度',
   modelsHere: '可以直接使用',
   moreModels: '更多模型',
   moreModelsNote: '只有在您按下「取得」時，伺服器才會從 Hugging Face 下載。之後可以離線使用。',
@@ -347,13 +365,22 @@ export const traditionalChinese: Strings = {
   stopReading: '停止朗讀',
 
   attach: '附加檔案',
-  dropHere: '把文字檔案拖放到這裡',
+  dropHere: '把文字檔案或 PDF 拖放到這裡',
   attached: (name, tokens) => `${name} · 約 ${f.count(tokens)} 個 token`,
+  beingRead: (name) => `正在讀取 ${name}…`,
   removeAttachment: (name) => `移除 ${name}`,
   budget: (tokens, of) => `連同已說的內容，約 ${f.count(tokens)} / ${f.count(of)} 個 token`,
   tooMuch: (tokens, of) =>
     `這大約有 ${f.count(tokens)} 個 token，而模型只能讀 ${f.count(of)} 個。請移除一個檔案，或只用其中一部分。`,
-  noText: (name) => `${name} 不是文字檔案。`,
-  fileTooLong: (name, mostBytes) =>
-    `${name} 超過 ${f.megabytes(mostBytes)}，這裡沒有模型能讀這麼多。`,
+  unreadable: (name, why, most) =>
+    ({
+      'too-long': `${name} 超過 ${f.megabytes(most.textBytes)}，這裡沒有模型能讀這麼多。`,
+      'no-text': `${name} 既不是文字檔案，也不是 PDF。`,
+      'pdf-too-large': `${name} 大於 ${f.megabytes(most.pdfBytes)}。請把需要的頁面另存為一個 PDF。`,
+      'pdf-too-long': `${name} 的文字超過 ${f.megabytes(most.textBytes)}，這裡沒有模型能讀這麼多。`,
+      'pdf-scanned': `${name} 沒有文字：頁面都是圖片。文字辨識（OCR）軟體可以補上文字。`,
+      'pdf-locked': `${name} 有密碼保護。請另存一份沒有密碼的副本。`,
+      'pdf-broken': `${name} 已損毀，或不是 PDF，無法讀取。`,
+      'pdf-no-reader': `沒有讀取 ${name}：無法取得 PDF 閱讀元件。請確認伺服器正在執行，然後重新附加。`,
+    })[why],
 };

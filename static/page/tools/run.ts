@@ -2,11 +2,12 @@
 import { signal } from '@preact/signals';
 import type { ReadonlySignal } from '@preact/signals';
 
+import { messageOf } from '../../shared/errors';
 import { untilAborted } from '../until-aborted';
 
 export const RUN_STATES = ['done', 'failed', 'refused'] as const;
 
-export type RunState = 'asking' | (typeof RUN_STATES)[number];
+export type RunState = 'asking' | 'running' | (typeof RUN_STATES)[number];
 
 /** A run as it is kept. result: what the model was told; a reason where it failed. */
 export interface StoredRun {
@@ -46,10 +47,10 @@ export class ToolRun {
     return this.#now;
   }
 
-  /** Null while nobody has decided. */
+  /** Null while nothing has come of it. */
   get stored(): StoredRun | null {
     const { state, result } = this.#now.value;
-    if (state === 'asking') return null;
+    if (state === 'asking' || state === 'running') return null;
     return { name: this.name, arguments: this.arguments, state, result };
   }
 
@@ -58,19 +59,23 @@ export class ToolRun {
     this.#decide(allowed);
   }
 
-  /** Waits for the person, then runs; the result. Rejects when aborted before that. */
-  async resolve(run: () => string, { signal }: { signal: AbortSignal }): Promise<string> {
+  /** Waits for the person, then runs; the result. Rejects when aborted before there is one. */
+  async resolve(
+    run: () => string | Promise<string>,
+    { signal }: { signal: AbortSignal },
+  ): Promise<string> {
     const allowed = await untilAborted(this.#decided, signal).catch((error: unknown) => {
       this.#now.value = { state: 'refused', result: REFUSED };
       throw error;
     });
     if (!allowed) this.#now.value = { state: 'refused', result: REFUSED };
     else {
+      this.#now.value = { state: 'running', result: '' };
       try {
-        this.#now.value = { state: 'done', result: run() };
+        this.#now.value = { state: 'done', result: await run() };
       } catch (error) {
-        const result = error instanceof Error ? error.message : String(error);
-        this.#now.value = { state: 'failed', result };
+        this.#now.value = { state: 'failed', result: messageOf(error) };
+        signal.throwIfAborted();
       }
     }
     return this.#now.value.result;

@@ -1,4 +1,4 @@
-/** A backend that runs the tools of the page where the model calls them, and lets it go on. */
+/** A backend that has tools run where the model calls them, and lets it go on. */
 import type { ChatOptions, Message } from '../../shared/protocol';
 import type { AnswerEnd, AnswerHandlers, Backend } from '../backend';
 import { ToolRun } from './run';
@@ -71,7 +71,7 @@ export class ToolBackend implements Backend {
     const tool = this.#tools.find(({ name }) => name === call.name);
     const content = await run.resolve(() => {
       if (!tool) throw new Error(`There is no tool '${call.name}'.`);
-      return tool.run(JSON.parse(call.arguments) as Arguments);
+      return tool.run(JSON.parse(call.arguments) as Arguments, opts);
     }, opts);
     return { role: 'tool', content, toolCallId: call.id };
   }

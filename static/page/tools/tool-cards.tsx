@@ -18,8 +18,15 @@ export function ToolCards({ runs }: { readonly runs: readonly ToolRun[] }) {
 function ToolCard({ run }: { readonly run: ToolRun }) {
   const words = toolWords();
   const { state, result } = run.now.value;
-  const name = words.names[run.name] ?? run.name;
+  const name = words.names[run.name] ?? words.onServer(run.name);
   if (state === 'asking') return <Question run={run} name={name} />;
+  if (state === 'running') {
+    return (
+      <p class="tool-card" data-testid="tool-card" data-state={state} role="status">
+        {words.running(name)}
+      </p>
+    );
+  }
   return (
     <details class="tool-card" data-testid="tool-card" data-state={state}>
       <summary>{words[state](name)}</summary>

@@ -103,3 +103,19 @@ test.each([
   expect(() => parse(params)).toThrow(TypeError);
   expect(() => parse(params)).toThrow(message);
 });
+
+test('an adapter is named in a field of its own or behind the model', () => {
+  expect(parse({ adapter: 'poems' }).options).toEqual({ adapter: 'poems' });
+  expect(parse({ model: 'demo:poems' }).options).toEqual({ adapter: 'poems' });
+  expect(parse({ model: 'demo:poems', adapter: 'poems' }).options).toEqual({ adapter: 'poems' });
+  expect(parse({ model: 'demo', adapter: null }).options).toEqual({});
+  for (const [params, message] of [
+    [{ model: 'demo:poems', adapter: 'prose' }, "adapter: model names the adapter 'poems'"],
+    [{ model: 'demo:' }, 'model: must be the name of an adapter'],
+    [{ adapter: 7 }, 'adapter: must be the name of an adapter, of 1 to 64 characters, but is 7'],
+    [{ adapter: 'x'.repeat(65) }, 'adapter: must be'],
+    [{ model: 'other:poems' }, "model: 'demo' is loaded, not 'other:poems'"],
+  ] as const) {
+    expect(() => parse(params)).toThrow(message);
+  }
+});

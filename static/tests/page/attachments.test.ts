@@ -33,6 +33,9 @@ test('what is no text is not taken', async () => {
   expect(await read(new Uint8Array([0xff, 0xfe, 0xfd]))).toBe('no-text');
   expect(await read('a\0b')).toBe('no-text');
   expect(await read('x'.repeat(1_000_001))).toBe('too-long');
+  const large = new File(['%PDF-1.7'], 'a');
+  Object.defineProperty(large, 'size', { value: 100_000_001 });
+  expect(await readAttachment(large)).toBe('pdf-too-large'); // by what it says, not by its name
 });
 
 test('tokens are guessed by the script', () => {

@@ -9,7 +9,7 @@ import type { CheckReport, RungReport } from '../../shared/protocol';
 
 const ON_WASM: Loaded = {
   device: 'wasm',
-  model: { id: 'tiny', name: 'Tiny', contextLength: 8 },
+  model: { id: 'tiny', name: 'Tiny', contextLength: 8, longestContext: 8, tokenBytes: 4 },
   rungs: [
     { device: 'webgpu', state: 'failed', reason: { code: 'no-webgpu' } },
     { device: 'wasm', state: 'active', reason: null },
@@ -62,6 +62,27 @@ test('the browser answers where one of its devices works', async () => {
   expect(await engine.ready()).toBe(browser);
   expect(engine.state.value).toMatchObject({ phase: 'ready', device: 'wasm', detour: null });
   expect(stateOf(engine, 'server')?.state).toBe('untried');
+});
+
+test('a model reads as much as is wished for when it is loaded', async () => {
+  const asked: unknown[] = [];
+  let wished: number | null = 4;
+  const { all } = parts((id, _, __, { contextLength }) => {
+    asked.push([id, contextLength]);
+    return Promise.resolve(ON_WASM);
+  });
+  const engine = new Engine({ ...all, contextLength: () => wished }, null);
+  engine.start('auto');
+  await engine.ready();
+  wished = null;
+  expect(engine.wantedContext.value).toBe(4);
+  engine.start('auto');
+  await engine.ready();
+  expect(asked).toEqual([
+    ['tiny', 4],
+    ['tiny', null],
+  ]);
+  expect(engine.wantedContext.value).toBeNull();
 });
 
 test('a chosen device that does not work is explained', async () => {

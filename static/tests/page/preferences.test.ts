@@ -1,6 +1,11 @@
-import { expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 
 import { parseLink, preferences, without } from '../../page/preferences';
+import { stubStorage } from './storage';
+
+afterEach(() => {
+  vi.unstubAllGlobals();
+});
 
 test('a link says device, model and question', () => {
   expect(parseLink('?device=wasm&model=tiny&q=Hi%20there&debug=1')).toEqual({
@@ -28,4 +33,14 @@ test('without storage there are defaults', () => {
   preferences.device = 'wasm';
   expect(preferences.device).toBe('auto');
   expect(preferences.modelId).toBeNull();
+});
+
+test('lengths that make no sense are as if nobody had chosen them', () => {
+  const kept = stubStorage('localStorage');
+  preferences.contextLengths = { phi: 4096 };
+  expect(preferences.contextLengths).toEqual({ phi: 4096 });
+  kept.set('localphi.context', '{"phi": 3, "demo": "long", "other": 512}');
+  expect(preferences.contextLengths).toEqual({ other: 512 });
+  kept.set('localphi.context', 'nonsense');
+  expect(preferences.contextLengths).toEqual({});
 });

@@ -158,3 +158,31 @@ test('an answer that was stopped is not made again', async () => {
   };
   await expect(shown([stopped, says(WHOLE)], { signal: stop.signal })).rejects.toBe(LOST);
 });
+
+test('only the answer whose adapter this browser cannot take is the server\u2019s', async () => {
+  const refusing: Backend = {
+    chat: () => Promise.reject(new LocalphiError('no-lora', 'takes no adapters')),
+  };
+  const server: Backend = {
+    chat: (_messages, { adapter }, handlers) => {
+      handlers.onText(`with ${adapter}`);
+      return Promise.resolve(DONE);
+    },
+  };
+  const said: string[] = [];
+  const handlers = {
+    onReading: () => {},
+    onText: (text: string) => said.push(text),
+    onMoved: (device: string) => said.push(device),
+  };
+  const source = {
+    ready: () => Promise.resolve(refusing),
+    replace: () => Promise.reject(new Error('the browser goes on')),
+  };
+  const ask = (more: object) =>
+    steadyChat({ ...source, ...more }, [], { adapter: 'poems' }, handlers, { signal: NEVER });
+  expect(await ask({ server: () => server })).toBe(DONE);
+  expect(said).toEqual(['server', 'with poems']);
+  await expect(ask({ server: () => null })).rejects.toMatchObject({ kind: 'no-lora' });
+  await expect(ask({})).rejects.toMatchObject({ kind: 'no-lora' });
+});

@@ -31,6 +31,22 @@ test('a manifest gives its variants with their files', () => {
   expect(wasm?.canary).toEqual({ prompt: [1], expected: [2] });
 });
 
+test('the graph for adapters is told apart from what every session needs', () => {
+  const [graph, lora] = ['model.onnx', 'lora.onnx'];
+  const entry = MANIFEST.files['model.onnx'];
+  const wasm = { files: [graph, lora], lora: { graph: lora, sites: {} } };
+  const parse = (variant: object) =>
+    parseManifest({
+      ...MANIFEST,
+      files: { [graph]: entry, [lora]: entry },
+      variants: { wasm: variant },
+    }).variants.get('wasm');
+  expect(parse(wasm)?.files.map(({ name }) => name)).toEqual([graph]);
+  expect(parse(wasm)?.lora?.name).toBe(lora);
+  expect(parse({ files: [graph] })?.lora).toBeNull();
+  expect(() => parse({ ...wasm, files: [graph] })).toThrow('lora.onnx, which is not listed');
+});
+
 test('an empty file has one chunk, as on the server', () => {
   const files = { 'model.onnx': { size: 0, sha256: HASH, chunks: [HASH] } };
   expect(parseManifest({ ...MANIFEST, files }).variants.get('wasm')?.files[0]?.sizeBytes).toBe(0);
@@ -60,6 +76,7 @@ describe('the graph of a variant', () => {
       chunks: [HASH],
     })),
     canary: null,
+    lora: null,
     memory: null,
     contextLength: null,
   });

@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 
 import { neutralise, render } from '../../shared/prompt';
-import type { Pair, PromptFormat, Tool, ToolCall } from '../../shared/prompt';
+import type { Pair, PromptFormat } from '../../shared/prompt';
+import type { Tool, ToolCall } from '../../shared/chat';
 import type { Role } from '../../shared/protocol';
 
 interface Vectors {

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 
 import { checkCanary } from '../../worker/canary';
 import { logitsInMemory } from '../../worker/runtime/logits';
-import type { DecoderSession } from '../../worker/runtime/session';
+import type { DecoderSession } from '../../worker/runtime/decoder';
 
 /** A session that counts up from the last id it read. */
 function counting(broken = false): DecoderSession {

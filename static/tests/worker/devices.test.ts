@@ -4,7 +4,7 @@ import { LocalphiError } from '../../shared/errors';
 import type { BrowserDevice, Reason } from '../../shared/protocol';
 import { Ladder } from '../../worker/devices';
 import type { Probe, Rung } from '../../worker/devices';
-import type { DecoderSession } from '../../worker/runtime/session';
+import type { DecoderSession } from '../../worker/runtime/decoder';
 
 const FINE: Probe = { usable: true, reason: null };
 const SOFTWARE: Probe = { usable: true, reason: { code: 'software-adapter' } };

@@ -6,7 +6,7 @@ import type { Answer } from '../../worker/runtime/generate';
 import { logitsInMemory } from '../../worker/runtime/logits';
 import type { Logits } from '../../worker/runtime/logits';
 import { NO_RULES, Sampler } from '../../worker/runtime/sampler';
-import type { DecoderSession } from '../../worker/runtime/session';
+import type { DecoderSession } from '../../worker/runtime/decoder';
 import { StopStrings } from '../../worker/runtime/stops';
 
 const END = 9;

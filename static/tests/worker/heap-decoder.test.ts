@@ -8,8 +8,10 @@ import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 
 import { parseDecoderConfig } from '../../shared/manifest';
+import type { AdapterTensors } from '../../worker/runtime/adapter-file';
 import { HeapDecoder } from '../../worker/runtime/heap-decoder';
 import type { Logits } from '../../worker/runtime/logits';
+import { loraInputs } from '../../worker/runtime/lora';
 import type { InferenceSession, OrtModule } from '../../worker/runtime/ort';
 import { asOrtWasm } from '../../worker/runtime/ort-heap';
 import type { OrtWasm } from '../../worker/runtime/ort-heap';
@@ -50,9 +52,9 @@ afterAll(() => {
   rmSync(folder, { recursive: true });
 });
 
-function createSession(): Promise<InferenceSession> {
+function createSession(graph = 'model.onnx'): Promise<InferenceSession> {
   const data = new Uint8Array(readFileSync(join(DEMO, 'model.onnx.data')));
-  return ort.InferenceSession.create(new Uint8Array(readFileSync(join(DEMO, 'model.onnx'))), {
+  return ort.InferenceSession.create(new Uint8Array(readFileSync(join(DEMO, graph))), {
     executionProviders: ['wasm'],
     externalData: [{ path: 'model.onnx.data', data }],
   });
@@ -133,7 +135,11 @@ describe('keys and values in WebAssembly', { timeout: 60_000 }, () => {
         wasm._free(address);
       },
     };
-    const decoder = (await HeapDecoder.over(await createSession(), counted, source))!;
+    const session = await createSession('model-lora-web.onnx');
+    const decoder = (await HeapDecoder.over(session, counted, source))!;
+    for (const key of ['a', 'b', 'c', 'd', 'e']) {
+      await decoder.adapters!.wear({ key, load: () => Promise.resolve(adapterOf(session, 1)) });
+    }
     await decoder.read(IDS);
     await decoder.read([5]);
     expect(taken.size).toBeGreaterThan(0);
@@ -178,6 +184,74 @@ describe('keys and values in WebAssembly', { timeout: 60_000 }, () => {
     expect(decoder.ids).toEqual([5, 6]);
     const rows = await decoder.read([7]);
     expect(farthest(await valuesOf(rows), await expected([5, 6, 7]))).toBeLessThan(1e-4);
+    await decoder.dispose();
+  });
+});
+
+/** An adapter of rank 2 with random numbers, which changes every site whose name fits. */
+function adapterOf(session: InferenceSession, seed: number, sites = /layers/): AdapterTensors {
+  const inputs = loraInputs(session).filter(({ name }) => sites.test(name));
+  let state = seed;
+  const random = () => ((state = (state * 48271) % 2147483647) / 2147483647 - 0.5) / 4;
+  return new Map(
+    inputs.map(({ name, dims: wanted }) => {
+      const dims = wanted.map((dim) => (typeof dim === 'number' ? dim : 2));
+      return [name, { dims, values: Float32Array.from({ length: dims[0]! * dims[1]! }, random) }];
+    }),
+  );
+}
+
+describe('adapters in WebAssembly', { timeout: 60_000 }, () => {
+  const ids = IDS.slice(0, 40);
+
+  test('change what is computed and leave no trace: base, a, b, base is exact', async () => {
+    const plain = await opened();
+    expect(plain.adapters).toBeNull();
+    const base = await valuesOf(await plain.read(ids));
+    await plain.dispose();
+    const session = await createSession('model-lora-web.onnx');
+    const decoder = (await HeapDecoder.over(session, wasm, source))!;
+    const files = { a: adapterOf(session, 1), b: adapterOf(session, 2, /layers\.3.*down/) };
+    const loads: string[] = [];
+    const answer = async (key: 'a' | 'b' | null) => {
+      const load = () => Promise.resolve(files[key ?? 'a']);
+      const worn = key && { key, load: () => (loads.push(key), load()) };
+      await decoder.adapters!.wear(worn);
+      expect(decoder.ids).toEqual([]); // what another one has read does not count
+      const values = await valuesOf(await decoder.read(ids));
+      await decoder.adapters!.wear(worn);
+      expect(decoder.ids).toEqual(ids); // its own does
+      return values;
+    };
+    expect(await answer(null)).toEqual(base);
+    const [a, b] = [await answer('a'), await answer('b')];
+    expect(farthest(a, base)).toBeGreaterThan(1);
+    expect(farthest(b, base)).toBeGreaterThan(0.01);
+    expect(await answer(null)).toEqual(base);
+    expect(await answer('b')).toEqual(b);
+    expect(await answer('a')).toEqual(a);
+    expect(loads).toEqual(['a', 'b']);
+    await decoder.dispose();
+  });
+
+  test('that do not fit are refused, and all is as it was', async () => {
+    const session = await createSession('model-lora-web.onnx');
+    const decoder = (await HeapDecoder.over(session, wasm, source))!;
+    const [name, tensor] = [...adapterOf(session, 1)][0]!;
+    const before = await valuesOf(await decoder.read(ids));
+    for (const [tensors, message] of [
+      [new Map([['model.layers.9.lora_A.weight', tensor]]), 'changes model.layers.9.lora_A.weight'],
+      [new Map([[name, { ...tensor, dims: [8, 64] }]]), `${name} is 8 x 64, and not 256 x rank`],
+      [new Map([[name, tensor]]), 'lora_B.weight is 1 x 512, and not 2 x 512'],
+    ] as const) {
+      const worn = { key: 'odd', load: () => Promise.resolve(tensors) };
+      await expect(decoder.adapters!.wear(worn)).rejects.toMatchObject({
+        kind: 'adapter',
+        message: expect.stringContaining(message) as string,
+      });
+    }
+    decoder.rewind(39);
+    expect(farthest(await valuesOf(await decoder.read(ids.slice(39))), before)).toBeLessThan(1e-4);
     await decoder.dispose();
   });
 });

@@ -11,7 +11,7 @@ import { parseDecoderConfig, parseManifest, withGraphOf } from '../../shared/man
 import { checkCanary } from '../../worker/canary';
 import { NO_RULES, Sampler } from '../../worker/runtime/sampler';
 import { openWebGpuSession } from '../../worker/runtime/session';
-import type { DecoderSession } from '../../worker/runtime/session';
+import type { DecoderSession } from '../../worker/runtime/decoder';
 
 /** Paths of the model's folder, of Dawn's module, and of the folder with ONNX Runtime Web's files. */
 interface Job {

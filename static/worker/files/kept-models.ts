@@ -37,7 +37,9 @@ export async function keptManifest(store: FileStore, modelId: string): Promise<M
 
 /** Every file that one of the manifest's variants lists, once. */
 export function filesOf(manifest: Manifest): readonly FileEntry[] {
-  const entries = [...manifest.variants.values()].flatMap(({ files }) => files);
+  const entries = [...manifest.variants.values()].flatMap(({ files, lora }) =>
+    lora ? [...files, lora] : files,
+  );
   return [...new Map(entries.map((entry) => [entry.sha256, entry])).values()];
 }
 

@@ -4,7 +4,7 @@
  * without a control token in it.
  */
 import { quote } from '../../shared/json-text';
-import type { JsonFormat, Tool } from '../../shared/prompt';
+import type { JsonFormat, Tool } from '../../shared/chat';
 import type { ToolChoice } from '../../shared/protocol';
 import { ANY_CHARACTER, plainCharacters } from './characters';
 import { CLOSING, END, OPENING } from './expression';

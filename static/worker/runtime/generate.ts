@@ -6,7 +6,7 @@ import type { AnswerReader, Piece } from './calls';
 import type { Logits } from './logits';
 import { PromptLookup } from './lookup';
 import type { Sampler } from './sampler';
-import type { DecoderSession } from './session';
+import type { DecoderSession } from './decoder';
 import type { StopStrings } from './stops';
 
 /** Tokens per prefill run: cancelling takes effect, and progress shows, between runs. */

@@ -5,6 +5,7 @@
  * One kernel keeps the `count` largest of each segment of 2048; run again on what it kept, until one
  * segment is left. Beside them it sums the weights of each segment, relative to the segment's largest.
  */
+import { widened } from './float16';
 import type { Head, Logits } from './logits';
 import { HEAD_IDS } from './logits';
 
@@ -251,26 +252,6 @@ export class HeadFinder {
     this.#gpu.queue.writeBuffer(uniform, 0, bytes);
     return uniform;
   }
-}
-
-/** The same numbers as float32. */
-function widened(halves: Uint16Array): Float32Array {
-  const wide = new Uint32Array(halves.length);
-  const subnormal = new Float32Array(1);
-  const subnormalBits = new Uint32Array(subnormal.buffer);
-  halves.forEach((bits, i) => {
-    const exponent = (bits >> 10) & 31;
-    const fraction = bits & 0x3ff;
-    subnormal[0] = fraction * 2 ** -24;
-    const size =
-      exponent === 31
-        ? 0x7f800000 | (fraction << 13)
-        : exponent === 0
-          ? subnormalBits[0]!
-          : ((exponent + 112) << 23) | (fraction << 13);
-    wide[i] = (bits & 0x8000 ? 0x80000000 : 0) + size;
-  });
-  return new Float32Array(wide.buffer);
 }
 
 async function readBack(buffer: GPUBuffer, bytes: number): Promise<ArrayBuffer> {

@@ -10,16 +10,18 @@ import type { DecoderConfig } from '../../shared/manifest';
 import { presentNames, pastNames } from './kv';
 import { logitsInMemory } from './logits';
 import type { Logits } from './logits';
+import { LoraFeeds, loraInputs } from './lora';
 import type { InferenceSession } from './ort';
 import { FLOAT32, INT64, OrtHeap, handleOf } from './ort-heap';
 import type { MadeTensor, OrtWasm } from './ort-heap';
-import type { DecoderSession } from './session';
+import type { AdapterTensor } from './adapter-file';
+import type { Adaptable, DecoderSession } from './decoder';
 
 const FLOAT_BYTES = 4;
 const INT_BYTES = 8;
 const FIRST_CAPACITY = 512;
 
-/** The tensor of one layer's keys or values, (1, H, C, D). */
+/** A tensor over memory that was taken: of one layer's keys or values, (1, H, C, D), or of an adapter. */
 interface Slot {
   readonly address: number;
   readonly tensor: number;
@@ -29,6 +31,7 @@ export class HeapDecoder implements DecoderSession {
   readonly #heap: OrtHeap;
   readonly #config: DecoderConfig;
   readonly #contextLength: number;
+  readonly #lora: LoraFeeds<Slot>;
   readonly #ids: number[] = [];
   #session: InferenceSession | null;
   #slots: Slot[] = [];
@@ -43,6 +46,15 @@ export class HeapDecoder implements DecoderSession {
     this.#heap = heap;
     this.#config = source.config;
     this.#contextLength = source.contextLength;
+    const place = {
+      make: ({ dims, values }: AdapterTensor) => this.#slot(values, dims),
+      free: (slot: Slot) => {
+        this.#drop(slot);
+      },
+    };
+    this.#lora = new LoraFeeds(loraInputs(session), place, () => {
+      this.rewind(0);
+    });
   }
 
   /** Tries a token. Null where this build or this graph cannot be used so; the session is then as it was. */
@@ -54,7 +66,9 @@ export class HeapDecoder implements DecoderSession {
     const handle = handleOf(session);
     if (wasm === null || handle === null) return null;
     const { config } = source;
-    const inputs = [...pastNames(config), config.names.inputIds, config.names.attentionMask];
+    const { inputIds, attentionMask } = config.names;
+    const lora = loraInputs(session).map(({ name }) => name);
+    const inputs = [...pastNames(config), ...lora, inputIds, attentionMask];
     const outputs = [...presentNames(config), config.names.logits];
     const decoder = new HeapDecoder(session, new OrtHeap(wasm, handle, inputs, outputs), source);
     try {
@@ -76,6 +90,10 @@ export class HeapDecoder implements DecoderSession {
     return this.#logitsOfAll;
   }
 
+  get adapters(): Adaptable | null {
+    return this.#lora.names.length > 0 ? this.#lora : null;
+  }
+
   async read(ids: readonly number[]): Promise<readonly Logits[]> {
     if (!this.#session) throw new LocalphiError('device', 'the session is closed');
     const total = this.#ids.length + ids.length;
@@ -87,7 +105,8 @@ export class HeapDecoder implements DecoderSession {
       this.#heap.integers(given, ids.length).set(ids.map(BigInt));
       made.push(this.#int64(given, ids.length), this.#int64(this.#mask, total)); // (1, T), (1, S + T)
       const tensors = this.#slots.map(({ tensor }) => tensor);
-      [this.#logits = null] = await this.#heap.run([...tensors, ...made], [...tensors, 0]);
+      const inputs = [...tensors, ...this.#lora.tensors.map(({ tensor }) => tensor), ...made];
+      [this.#logits = null] = await this.#heap.run(inputs, [...tensors, 0]);
     } finally {
       for (const tensor of made) this.#heap.release(tensor);
       this.#heap.free(given);
@@ -172,6 +191,13 @@ export class HeapDecoder implements DecoderSession {
     }
   }
 
+  #slot(values: Float32Array, dims: readonly number[]): Slot {
+    const bytes = FLOAT_BYTES * values.length;
+    const address = this.#heap.take(bytes);
+    this.#heap.floats(address, values.length).set(values);
+    return { address, tensor: this.#heap.tensor(FLOAT32, address, bytes, dims) };
+  }
+
   #drop({ tensor, address }: Slot): void {
     this.#heap.release(tensor);
     this.#heap.free(address);
@@ -184,6 +210,7 @@ export class HeapDecoder implements DecoderSession {
 
   #free(): void {
     this.#dropLogits();
+    this.#lora.dispose();
     for (const slot of this.#slots.splice(0)) this.#drop(slot);
     if (this.#mask !== 0) this.#heap.free(this.#mask);
     this.#mask = 0;

@@ -5,6 +5,8 @@
  * It frees the tensors it holds; nobody else does.
  */
 import type { DecoderConfig } from '../../shared/manifest';
+import { TYPE_BYTES, gpuTensor } from './gpu-tensor';
+import type { FloatType } from './gpu-tensor';
 import type { InferenceSession, OrtModule, Tensor } from './ort';
 
 export interface KvCache {
@@ -123,11 +125,6 @@ export class GrowingKv extends Growing {
   }
 }
 
-/** The numbers of a cache on a GPU. */
-export type KvType = 'float32' | 'float16';
-
-const TYPE_BYTES: Readonly<Record<KvType, number>> = { float32: 4, float16: 2 };
-
 /**
  * A cache of fixed size on the GPU; a run writes into the tensors it reads.
  * Growing caches defeat ONNX Runtime's buffer reuse and slow down with every token, and only a
@@ -143,7 +140,7 @@ export class FixedGpuKv implements KvCache {
     ort: OrtModule,
     gpu: GPUDevice,
     config: DecoderConfig,
-    { type, capacity }: { readonly type: KvType; readonly capacity: number },
+    { type, capacity }: { readonly type: FloatType; readonly capacity: number },
   ) {
     this.#slots = slotsOf(config);
     const dims = [1, config.kvHeads, capacity, config.headSize]; // (1, H, S, D)
@@ -184,9 +181,9 @@ export class GrowingGpuKv extends Growing {
   readonly #ort: OrtModule;
   readonly #gpu: GPUDevice;
   readonly #config: DecoderConfig;
-  readonly #type: KvType;
+  readonly #type: FloatType;
 
-  constructor(ort: OrtModule, gpu: GPUDevice, config: DecoderConfig, type: KvType) {
+  constructor(ort: OrtModule, gpu: GPUDevice, config: DecoderConfig, type: FloatType) {
     super(config);
     this.#ort = ort;
     this.#gpu = gpu;
@@ -225,22 +222,6 @@ function mapValues(
   return Object.fromEntries(
     Object.entries(tensors).map(([name, tensor]) => [name, change(tensor)]),
   );
-}
-
-/** A tensor of our own on the GPU; disposing of it frees the buffer. */
-function gpuTensor(ort: OrtModule, gpu: GPUDevice, type: KvType, dims: readonly number[]): Tensor {
-  const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
-  const buffer = gpu.createBuffer({ size: bytesOf(type, dims), usage });
-  const dispose = () => {
-    buffer.destroy();
-  };
-  return ort.Tensor.fromGpuBuffer(buffer, { dataType: type, dims, dispose });
-}
-
-/** Bytes of the buffer of a tensor; ONNX Runtime binds it in steps of 16. */
-function bytesOf(type: KvType, dims: readonly number[]): number {
-  const bytes = dims.reduce((product, size) => product * size, TYPE_BYTES[type]);
-  return Math.ceil(bytes / 16) * 16;
 }
 
 /** Tensor names of every layer, in layer order, from patterns with `%d`. */

@@ -6,7 +6,6 @@
  * called is what ONNX Runtime Web itself calls (1.30: wasm-core-impl.ts), by the names it has there.
  */
 import { LocalphiError } from '../../shared/errors';
-import type { InferenceSession } from './ort';
 
 /** Types of tensors, in ONNX's numbers. */
 export const FLOAT32 = 1;
@@ -66,8 +65,8 @@ export function asOrtWasm(module: unknown): OrtWasm | null {
 }
 
 /** ONNX Runtime's number of a session; null where this version keeps it elsewhere. */
-export function handleOf(session: InferenceSession): number | null {
-  const { handler } = session as unknown as { readonly handler?: { readonly sessionId?: unknown } };
+export function handleOf(session: object): number | null {
+  const { handler } = session as { readonly handler?: { readonly sessionId?: unknown } };
   return typeof handler?.sessionId === 'number' ? handler.sessionId : null;
 }
 

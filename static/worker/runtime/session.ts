@@ -1,36 +1,22 @@
 /** One decoder graph on one device. */
 import { LocalphiError, messageOf } from '../../shared/errors';
 import type { DecoderConfig } from '../../shared/manifest';
+import type { Adaptable, DecoderSession } from './decoder';
 import { FileBytes } from './file-bytes';
+import { narrowed } from './float16';
 import { GpuLogits, HeadFinder } from './gpu-logits';
+import { gpuTensor } from './gpu-tensor';
+import type { FloatType } from './gpu-tensor';
 import { HeapDecoder } from './heap-decoder';
 import { writesInPlace } from './in-place';
 import { FixedGpuKv, GrowingGpuKv, GrowingKv, pastNames, presentNames } from './kv';
-import type { KvCache, KvType } from './kv';
+import type { KvCache } from './kv';
 import { logitsInMemory } from './logits';
 import type { Head, Logits } from './logits';
+import { LoraFeeds, loraInputs } from './lora';
+import type { TensorPlace } from './lora';
 import { hasJspi, loadOrt, ortWasm } from './ort';
 import type { InferenceSession, OrtModule, Tensor } from './ort';
-
-/** What the decode loop needs of a model; one call at a time. */
-export interface DecoderSession {
-  /** The ids read so far. */
-  readonly ids: readonly number[];
-  /**
-   * Read the ids after those read so far.
-   * Returns the logits of each, or of the last one alone; good until the next call.
-   * Rejects with a `device` error.
-   */
-  read(ids: readonly number[]): Promise<readonly Logits[]>;
-  /** Whether `read` gives the logits of each id; false until that is known. */
-  readonly logitsOfAll: boolean;
-  /** True where several ids are quick to read at the very beginning alone, and behind others one by one. */
-  readonly readsFromTheStart?: boolean;
-  /** Forget all but the first `length` ids; those keep their place in the cache. */
-  rewind(length: number): void;
-  /** Frees graph and cache. May be called twice. */
-  dispose(): Promise<void>;
-}
 
 /** The files of one variant: blobs by name. */
 export type ModelFiles = ReadonlyMap<string, Blob>;
@@ -56,7 +42,7 @@ export async function openWasmSession(source: SessionSource): Promise<DecoderSes
   const { session, inPlace } = created;
   return (
     (inPlace ? await HeapDecoder.over(session, ortWasm(), source) : null) ??
-    new OrtDecoder(ort, created, new GrowingKv(ort, source.config), source.config)
+    new OrtDecoder(ort, created, new GrowingKv(ort, source.config), source.config, inMemory(ort))
   );
 }
 
@@ -74,24 +60,48 @@ export async function openWebGpuSession(source: SessionSource): Promise<DecoderS
       executionProviders: [{ name: 'webgpu', device: gpu }],
       preferredOutputLocation: Object.fromEntries(outputs.map((name) => [name, 'gpu-buffer'])),
     });
-    const type = kvTypeOf(created.session, config);
+    const type = floatTypeOf(created.session, pastNames(config)[0]!);
     const kv = created.inPlace
       ? new FixedGpuKv(ort, gpu, config, { type, capacity: contextLength })
       : new GrowingGpuKv(ort, gpu, config, type);
-    return new OrtDecoder(ort, created, kv, config, gpu);
+    return new OrtDecoder(ort, created, kv, config, onGpu(ort, gpu, type), gpu);
   } catch (error) {
     gpu.destroy();
     throw error;
   }
 }
 
-/** Which numbers the graph keeps. Throws a `manifest` error for others than floats. */
-function kvTypeOf(session: InferenceSession, config: DecoderConfig): KvType {
-  const [first] = pastNames(config);
-  const input = session.inputMetadata.find(({ name }) => name === first);
+/** Which numbers the graph computes with, by an input. Throws a `manifest` error for others than floats. */
+function floatTypeOf(session: InferenceSession, name: string): FloatType {
+  const input = session.inputMetadata.find((each) => each.name === name);
   const type = input?.isTensor ? input.type : undefined;
   if (type === 'float32' || type === 'float16') return type;
-  throw new LocalphiError('manifest', `the graph keeps ${first} as ${type}, not as floats`);
+  throw new LocalphiError('manifest', `the graph keeps ${name} as ${type}, not as floats`);
+}
+
+function inMemory(ort: OrtModule): TensorPlace<Tensor> {
+  return {
+    make: ({ dims, values }) => new ort.Tensor('float32', values, dims),
+    free: (tensor) => {
+      tensor.dispose();
+    },
+  };
+}
+
+function onGpu(ort: OrtModule, gpu: GPUDevice, type: FloatType): TensorPlace<Tensor> {
+  return {
+    make: ({ dims, values }) => {
+      const tensor = gpuTensor(ort, gpu, type, dims);
+      const numbers = type === 'float16' ? narrowed(values) : values;
+      const bytes = new Uint8Array(Math.ceil(numbers.byteLength / 4) * 4); // whole words are written
+      bytes.set(new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength));
+      gpu.queue.writeBuffer(tensor.gpuBuffer, 0, bytes);
+      return tensor;
+    },
+    free: (tensor) => {
+      tensor.dispose();
+    },
+  };
 }
 
 /** The adapter for heavy work, or null where the browser offers none. */
@@ -159,8 +169,8 @@ export async function createSession(
 }
 
 /** The weights, as a Blob that the JSPI build reads piece by piece. */
-function lazyWeights({ config, files }: SessionSource): ExternalFile[] {
-  return weightNames(config, files).map((name) => ({ path: name, data: blobOf(files, name) }));
+function lazyWeights({ files }: SessionSource): ExternalFile[] {
+  return weightNames(files).map((name) => ({ path: name, data: blobOf(files, name) }));
 }
 
 /** Beyond this offset in a file, the build without JSPI reads other weights, without an error. */
@@ -173,8 +183,8 @@ const MOST_BYTES_WITHOUT_JSPI = 2 ** 32;
  * Chromium 156, a File of the origin private file system: 10 of 48 loads hung, none of 54 with bytes,
  * nor of 24 with one thread. Like microsoft/onnxruntime#26858.
  */
-function readWeights({ config, files }: SessionSource): ExternalFile[] {
-  return weightNames(config, files).map((name) => {
+function readWeights({ files }: SessionSource): ExternalFile[] {
+  return weightNames(files).map((name) => {
     const file = blobOf(files, name);
     if (file.size > MOST_BYTES_WITHOUT_JSPI && !hasJspi()) {
       throw new LocalphiError(
@@ -187,8 +197,8 @@ function readWeights({ config, files }: SessionSource): ExternalFile[] {
 }
 
 /** The weights as bytes, for providers that take them out of the file by themselves. */
-export async function wholeWeights({ config, files }: SessionSource): Promise<ExternalFile[]> {
-  const names = weightNames(config, files);
+export async function wholeWeights({ files }: SessionSource): Promise<ExternalFile[]> {
+  const names = weightNames(files);
   return Promise.all(
     names.map(async (path) => {
       const buffer = await blobOf(files, path).arrayBuffer();
@@ -197,9 +207,9 @@ export async function wholeWeights({ config, files }: SessionSource): Promise<Ex
   );
 }
 
-/** Everything that is neither the graph nor JSON. */
-function weightNames({ graphFile }: DecoderConfig, files: ModelFiles): string[] {
-  return [...files.keys()].filter((name) => name !== graphFile && !name.endsWith('.json'));
+/** Everything that is neither a graph nor JSON. */
+function weightNames(files: ModelFiles): string[] {
+  return [...files.keys()].filter((name) => !/\.(onnx|json)$/.test(name));
 }
 
 /** ONNX Runtime's scale of severities: 3 is error. */
@@ -211,7 +221,9 @@ async function refuseUnknownInputs(
   more: readonly string[],
 ): Promise<void> {
   const { inputIds, attentionMask, positionIds } = config.names;
-  const known = new Set([inputIds, attentionMask, positionIds, ...pastNames(config), ...more]);
+  const adapters = loraInputs(session).map(({ name }) => name);
+  const own = [inputIds, attentionMask, positionIds, ...pastNames(config)];
+  const known = new Set([...own, ...adapters, ...more]);
   const unknown = session.inputNames.filter((name) => !known.has(name));
   if (unknown.length === 0) return;
   await session.release();
@@ -233,6 +245,7 @@ class OrtDecoder implements DecoderSession {
   readonly #ort: OrtModule;
   readonly #config: DecoderConfig;
   readonly #kv: KvCache;
+  readonly #lora: LoraFeeds<Tensor>;
   readonly #gpu: GPUDevice | null;
   readonly #ids: number[] = [];
   #session: InferenceSession | null;
@@ -248,9 +261,13 @@ class OrtDecoder implements DecoderSession {
     { session, inPlace }: Created,
     kv: KvCache,
     config: DecoderConfig,
+    place: TensorPlace<Tensor>,
     gpu: GPUDevice | null = null,
   ) {
     this.#ort = ort;
+    this.#lora = new LoraFeeds(loraInputs(session), place, () => {
+      this.rewind(0);
+    });
     this.#session = session;
     this.readsFromTheStart = !inPlace;
     this.#kv = kv;
@@ -265,6 +282,10 @@ class OrtDecoder implements DecoderSession {
 
   get logitsOfAll(): boolean {
     return this.#logitsOfAll && !this.readsFromTheStart;
+  }
+
+  get adapters(): Adaptable | null {
+    return this.#lora.names.length > 0 ? this.#lora : null;
   }
 
   async read(ids: readonly number[]): Promise<readonly Logits[]> {
@@ -283,6 +304,7 @@ class OrtDecoder implements DecoderSession {
     const session = this.#session;
     this.#session = null;
     this.#kv.dispose();
+    this.#lora.dispose();
     this.#logits?.dispose();
     await session?.release();
     this.#gpu?.destroy();
@@ -303,6 +325,7 @@ class OrtDecoder implements DecoderSession {
     const total = this.#kv.length + ids.length;
     const feeds = {
       ...this.#kv.feeds(),
+      ...this.#lora.feeds(),
       [names.inputIds]: this.#int64(BigInt64Array.from(ids, BigInt)), // (1, T)
       [names.attentionMask]: this.#int64(new BigInt64Array(total).fill(1n)), // (1, S + T)
       ...this.#positions(ids.length),

@@ -14,7 +14,8 @@ import type { Logits } from './logits';
 import { loadOrt } from './ort';
 import type { InferenceSession, OrtModule, Tensor } from './ort';
 import { createSession, wholeWeights } from './session';
-import type { DecoderSession, SessionSource } from './session';
+import type { DecoderSession } from './decoder';
+import type { SessionSource } from './session';
 
 /** Tokens of the graphs that read prompts; each is made when it is first needed, and the last one kept. */
 const PROMPT_TOKENS = [128, 512];
@@ -158,7 +159,8 @@ class WebNnDecoder implements DecoderSession {
   /** Of the graph for so many new tokens, null for none. */
   #promptTokens({ inputNames }: InferenceSession, added: number, total: number): number | null {
     if (added <= FEW_TOKENS || !inputNames.includes(LAST_POSITION)) return null;
-    return [...PROMPT_TOKENS, this.#contextLength].find((tokens) => tokens >= total) ?? null;
+    const shorter = PROMPT_TOKENS.filter((tokens) => tokens < this.#contextLength);
+    return [...shorter, this.#contextLength].find((tokens) => tokens >= total) ?? null;
   }
 
   async #readPrompt(tokens: number, ids: readonly number[]): Promise<Logits> {

@@ -164,9 +164,9 @@ def _tell_repair(folder: ModelFolder, parent: Path, texts: list[Text], done: Tra
 @adapters.command()
 @click.argument("model")
 def prepare(model: str) -> None:
-    """Give a model the graph that adapters are put into.
+    """Give a model the graphs that adapters are put into, for the server and for browsers.
 
-    It reads the same weights; nothing is copied. 'convert' does it where it is needed. Needs: pip install
+    They read the same weights; nothing is copied. 'convert' does it where it is needed. Needs: pip install
     'localphi[quantize]'
     """
     _prepare(_folder(model))
@@ -242,12 +242,11 @@ def _adapter(named: str) -> Adapter:
 
 
 def _prepare(folder: ModelFolder) -> None:
-    from localphi.toolchain.graphs.lora import add_lora_graph
+    from localphi.toolchain.graphs.lora import add_lora_graphs
 
     if folder.bundled:
         raise LocalphiError(f"The model '{folder.id}' belongs to the package; it is ready for adapters.")
-    added = add_lora_graph(folder.path)
-    click.echo(f"{folder.path / added.graph}: {len(added.sites)} layers can be adapted")
+    click.echo(add_lora_graphs(folder.path).told())
 
 
 def _told(adapter: Adapter) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import re
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ import click
 from localphi.cli.agent_docs import INSTRUCTIONS, PLUGIN, documents, sources_line, sources_of
 from localphi.cli.agent_terminal import ask
 from localphi.cli.conversing import converse
+from localphi.cli.plugins import installed, named_plugins, quiet
 from localphi.errors import LocalphiError
 
 if TYPE_CHECKING:
@@ -52,8 +52,9 @@ _DEFAULT_PLUGINS = ("time", "math", "units")
 )
 @click.option(
     "--embeddings",
-    metavar="FOLDER",
-    help="With --docs: a sentence-embedding model in ONNX. [default: made of the demo model]",
+    metavar="ID|FOLDER",
+    help="With --docs: an embedding model of the store (localphi models search embedding), or its folder. "
+    "[default: made of the demo model]",
 )
 @click.option("--mcp", is_flag=True, help="Be an MCP server: a tool that asks the agent, over stdio.")
 @click.option(
@@ -107,11 +108,11 @@ def agent(
         raise click.UsageError("An MCP server gets its questions from its clients; leave out QUESTION.")
     if embeddings is not None and docs is None:
         raise click.UsageError("--embeddings are for documents; name their folder with --docs.")
-    _quiet()
+    quiet()
     recipe = _Recipe(
         plugins, mcp_servers, docs, embeddings, url, here, model, key, instructions, temperature, max_tokens
     )
-    with _installed():
+    with installed("localphi agent"):
         if mcp or mcp_port is not None:
             _serve(recipe, mcp_port)
         else:
@@ -146,7 +147,7 @@ class _Recipe:
 
         kernel = Kernel()
         others = bool(self.mcp_servers) or self.docs is not None
-        for name, plugin in _plugins(self.plugins or (() if others else _DEFAULT_PLUGINS)):
+        for name, plugin in named_plugins(self.plugins or (() if others else _DEFAULT_PLUGINS)):
             kernel.add_plugin(plugin, name)
         async with AsyncExitStack() as stack:
             if self.docs is not None:
@@ -236,19 +237,6 @@ def _serve(recipe: _Recipe, port: int | None) -> None:
         ) from error
 
 
-@contextmanager
-def _installed() -> Iterator[None]:
-    """One sentence when the extra is not there."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        missing = (error.name or "a module").partition(".")[0]
-        raise LocalphiError(
-            f"'localphi agent' needs more than is installed ({missing} is missing). "
-            "Install it with: pip install 'localphi[agents]'"
-        ) from error
-
-
 def _answers(start: Callable[[], Conversation]) -> Callable[[str], Awaitable[str]]:
     """Each question in a conversation of its own; the sources come behind the answer."""
     from localphi_agents.semantic_kernel.conversation import answer_once
@@ -275,29 +263,6 @@ def _found(conversation: Conversation) -> list[str]:
         if isinstance(item, FunctionResultContent)
         for source in sources_of(item.name or item.function_name, result_text(item.result))
     ]
-
-
-def _quiet() -> None:
-    """Failures are told here in one sentence; the libraries would log them with tracebacks."""
-    for name in ("semantic_kernel", "mcp"):
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-
-
-def _plugins(names: tuple[str, ...]) -> Iterator[tuple[str, object]]:
-    from localphi_agents.plugins import Files, Math, Time, Units
-
-    plain: dict[str, Callable[[], object]] = {"time": Time, "math": Math, "units": Units}
-    for given in dict.fromkeys(names):
-        name, colon, folder = given.partition(":")
-        if given in plain:
-            yield given, plain[given]()
-        elif name == "files" and colon:
-            try:
-                yield name, Files(folder)
-            except ValueError as error:
-                raise LocalphiError(f"--plugin {given}: {error}") from error
-        else:
-            raise LocalphiError(f"--plugin is time, math, units or files:FOLDER, but {given!r} came.")
 
 
 def _free_name(kernel: Kernel, wanted: str) -> str:

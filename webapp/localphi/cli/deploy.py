@@ -28,6 +28,7 @@ def deploy() -> None:
     help="Requests that may wait; more are told to come back.",
 )
 @click.option("--home", metavar="FOLDER", help="Where the nodes have their models. [default: each its own]")
+@click.option("--pull", is_flag=True, help="Nodes that lack the model fetch it from the hub, each once.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
 def config(
     *,
@@ -37,6 +38,7 @@ def config(
     cpus: int,
     max_queued: int,
     home: str | None,
+    pull: bool,
     port: int,
 ) -> None:
     """Print the configuration for Ray Serve: localphi deploy config > serve.yaml"""
@@ -46,4 +48,5 @@ def config(
     if max_replicas < min_replicas:
         raise click.BadParameter(f"{max_replicas} is less than --min-replicas.", param_hint="--max-replicas")
     scale = Scale(min_replicas, max_replicas, max_queued=max_queued, num_cpus=cpus)
-    click.echo(serve_yaml(document(model or DEMO_MODEL, scale, home=home, port=port)), nl=False)
+    told = document(model or DEMO_MODEL, scale, home=home, port=port, pull=pull)
+    click.echo(serve_yaml(told), nl=False)

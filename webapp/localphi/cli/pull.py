@@ -7,20 +7,33 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import click
 from tqdm import tqdm
 
 from localphi.cli.options import settings_from
 from localphi.errors import HubUnreachable, PullFailed
-from localphi.models.catalogue import CatalogueModel, Source, catalogue
+from localphi.models.catalogue import (
+    CatalogueEmbedding,
+    CatalogueModel,
+    Entry,
+    Place,
+    Source,
+    catalogue,
+)
+from localphi.models.embeddings import EmbeddingPuller, EmbeddingStore
 from localphi.models.hub import Hub, Interrupted
 from localphi.models.manifest import DEVICES, SERVER_DEVICES
-from localphi.models.pull import Plan, Progress, Puller
-from localphi.models.store import ModelFolder, ModelStore, find_damage
+from localphi.models.pull import Fetcher, Plan, Progress, Puller
+from localphi.models.store import Folder, ModelStore, find_damage
 
 _LINE_EVERY_S = 10.0
+
+EntryT = TypeVar("EntryT", bound=Entry)
+PlaceT = TypeVar("PlaceT", bound=Place)
+AnyPlan = Plan[Any, Any]
 
 
 @click.command("search")
@@ -30,28 +43,44 @@ def search_models(words: tuple[str, ...], as_json: bool) -> None:
     """List the models that can be pulled, all or those with the WORDS. Asks the hub for their sizes."""
     from localphi.doctor import server_device
 
-    store, sizes = ModelStore(settings_from().home), _Sizes(Hub())
-    here = {folder.id for folder in store.folders()}
-    rows = [
-        _row(model, source, sizes, source.id in here)
-        for model in catalogue().search(" ".join(words))
-        for source in model.sources.values()
-    ]
+    home, sizes, text = settings_from().home, _Sizes(Hub()), " ".join(words)
+    models, embeddings = catalogue().search(text), catalogue().search_embeddings(text)
+    here = {folder.id for folder in (*ModelStore(home).folders(), *EmbeddingStore(home).folders())}
+    rows = [_row(model, source, sizes, here) for model in models for source in model.sources.values()]
+    found = [_embedding_row(embedding, sizes, here) for embedding in embeddings]
     if as_json:
-        click.echo(json.dumps(rows, indent=1))
+        click.echo(json.dumps(rows + found, indent=1))
         return
     best = server_device()
-    for model in catalogue().search(" ".join(words)):
-        click.echo(f"{click.style(model.id, bold=True)}: {model.about}")
-        click.echo(f"  {model.name}, {model.license} licence, {model.context_length} tokens of context")
+    for model in models:
+        _head(model, f"{model.context_length} tokens of context")
         for row in (row for row in rows if row["model"] == model.id):
             mark = "here" if row["here"] else "best here" if row["device"] == best else ""
             click.echo(f"  {row['device']:<12}{_size_text(row):>14}  {row['repo']:<46}  {mark}".rstrip())
-    if not rows:
-        known = ", ".join(model.id for model in catalogue().models)
+    for embedding, row in zip(embeddings, found, strict=True):
+        _head(embedding, f"vectors of {embedding.dimensions} numbers, for localphi agent --docs")
+        mark = "here" if row["here"] else ""
+        click.echo(f"  {'embedding':<12}{_size_text(row):>14}  {row['repo']:<46}  {mark}".rstrip())
+    if not rows and not found:
+        known = ", ".join(entry.id for entry in (*catalogue().models, *catalogue().embeddings))
         click.echo(f"No model of the catalogue has these words. It has: {known}.")
     if sizes.problem:
         click.echo(f"{sizes.problem} The sizes marked with 'about' are those it once showed.", err=True)
+
+
+def _head(entry: Entry, what: str) -> None:
+    click.echo(f"{click.style(entry.id, bold=True)}: {entry.about}")
+    click.echo(f"  {entry.name}, {entry.license} licence, {what}")
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """How a pull is asked for."""
+
+    revision: str | None
+    update: bool
+    yes: bool
+    as_json: bool
 
 
 @click.command("pull")
@@ -72,32 +101,38 @@ def pull_model(
     """
     if revision and update:
         raise click.UsageError("--revision names the files, --update asks for the newest: take one of them.")
+    wish, home, hub = _Wish(revision, update, yes, as_json), settings_from().home, Hub()
+    if embedding := catalogue().find_embedding(model):
+        if device:
+            raise click.UsageError(f"{embedding.id} is the same for every device; leave out --for.")
+        return _pull(EmbeddingPuller(EmbeddingStore(home), hub), embedding, embedding.place, wish)
     entry, sources = catalogue().find(model)
     source = entry.source(device) if device else _best(sources)
-    store = ModelStore(settings_from().home)
-    hub = Hub()
-    puller = Puller(store, hub)
-    local = puller.local(source)
-    if local and not (revision or update) and not _damaged(local):
-        return _done(local, f"{local.id} is already here, and every file is whole.", as_json)
+    return _pull(Puller(ModelStore(home), hub), entry, source, wish)
+
+
+def _pull(puller: Fetcher[EntryT, PlaceT, Any], entry: EntryT, source: PlaceT, wish: _Wish) -> None:
+    local: Folder | None = puller.local(source)
+    if local and not (wish.revision or wish.update) and not _damaged(local):
+        return _done(local, f"{local.id} is already here, and every file is whole.", wish.as_json)
     try:
-        plan = puller.plan(entry, source, revision, update=update)
+        plan = puller.plan(entry, source, wish.revision, update=wish.update)
     except HubUnreachable as error:
-        raise HubUnreachable(f"{error.message} {_what_is_here(store)}") from error
+        raise HubUnreachable(f"{error.message} {_what_is_here()}") from error
     if local and plan.missing_bytes == 0 and not _damaged(local):
-        return _done(
-            local, f"{local.id} is the same at {plan.repo.commit}, and every file is whole.", as_json
-        )
-    _tell(plan, hub.address, to_stderr=as_json)
-    if plan.missing_bytes and not yes:
-        click.confirm(f"Download {_gb(plan.missing_bytes)}?", default=True, abort=True, err=as_json)
+        sentence = f"{local.id} is the same at {plan.repo.commit}, and every file is whole."
+        return _done(local, sentence, wish.as_json)
+    _tell(plan, puller.address, to_stderr=wish.as_json)
+    if plan.missing_bytes and not wish.yes:
+        question = f"Download {_gb(plan.missing_bytes)}?"
+        click.confirm(question, default=True, abort=True, err=wish.as_json)
     try:
         with _progress(plan) as progress:
             folder = puller.pull(plan, progress)
     except KeyboardInterrupt:
         click.echo(f"Stopped. What has come is kept; go on with: localphi models pull {source.id}", err=True)
         raise
-    return _done(folder, f"{folder.id} is here. {_next_step(folder, source)}", as_json)
+    return _done(folder, f"{folder.id} is here. {_next_step(source)}", wish.as_json)
 
 
 def _best(sources: tuple[Source, ...]) -> Source:
@@ -108,7 +143,7 @@ def _best(sources: tuple[Source, ...]) -> Source:
     return by_device.get(server_device()) or by_device.get("server-cpu") or sources[0]
 
 
-def _damaged(folder: ModelFolder) -> bool:
+def _damaged(folder: Folder) -> bool:
     with tqdm(
         total=folder.size_bytes,
         desc=f"check {folder.id}",
@@ -120,10 +155,10 @@ def _damaged(folder: ModelFolder) -> bool:
         return bool(find_damage(folder, on_bytes=bar.update))
 
 
-def _tell(plan: Plan, address: str, to_stderr: bool) -> None:
+def _tell(plan: AnyPlan, address: str, to_stderr: bool) -> None:
     kept = f", {_gb(plan.kept_bytes)} of it already here" if plan.kept_bytes else ""
     rows = {
-        "model": f"{plan.model.name} for {plan.source.device}, as {plan.source.id}",
+        "model": f"{plan.model.name} for {_purpose(plan.source)}, as {plan.source.id}",
         "from": f"{address}/{plan.repo.repo}/tree/{plan.repo.commit}/{plan.source.folder}".rstrip("/"),
         "licence": plan.license,
         "size": f"{_gb(plan.total_bytes)} in {len(plan.files)} files{kept}",
@@ -135,7 +170,11 @@ def _tell(plan: Plan, address: str, to_stderr: bool) -> None:
             click.echo(f"{name:<9}{value}", err=to_stderr)
 
 
-def _done(folder: ModelFolder, sentence: str, as_json: bool) -> None:
+def _purpose(source: Place) -> str:
+    return source.device if isinstance(source, Source) else "searching in documents"
+
+
+def _done(folder: Folder, sentence: str, as_json: bool) -> None:
     if as_json:
         origin = folder.manifest.origin
         row = {"id": folder.id, "path": str(folder.path), "size_bytes": folder.size_bytes, **origin}
@@ -144,14 +183,18 @@ def _done(folder: ModelFolder, sentence: str, as_json: bool) -> None:
         click.echo(sentence)
 
 
-def _next_step(folder: ModelFolder, source: Source) -> str:
+def _next_step(source: Place) -> str:
+    if not isinstance(source, Source):
+        return f"Use it with: localphi agent --docs FOLDER --embeddings {source.id}"
     if source.device in SERVER_DEVICES:
-        return f"Use it with: localphi serve --model {folder.id}"
+        return f"Use it with: localphi serve --model {source.id}"
     return source.note
 
 
-def _what_is_here(store: ModelStore) -> str:
-    return f"On this machine are: {', '.join(folder.id for folder in store.folders()) or 'no models'}."
+def _what_is_here() -> str:
+    home = settings_from().home
+    here = [folder.id for folder in (*ModelStore(home).folders(), *EmbeddingStore(home).folders())]
+    return f"On this machine are: {', '.join(here) or 'no models'}."
 
 
 class _Sizes:
@@ -162,7 +205,7 @@ class _Sizes:
         self._hub = hub
         self._known: dict[tuple[str, str | None], Any] = {}
 
-    def exact(self, source: Source) -> int | None:
+    def exact(self, source: Place) -> int | None:
         key = (source.repo, source.revision)
         if key not in self._known and not self.problem:
             try:
@@ -179,18 +222,25 @@ class _Sizes:
         return sum(file.size for file in repo.files if source.local_name(file.name)) or None
 
 
-def _row(model: CatalogueModel, source: Source, sizes: _Sizes, here: bool) -> dict[str, Any]:
-    exact = sizes.exact(source)
+def _row(model: CatalogueModel, source: Source, sizes: _Sizes, here: set[str]) -> dict[str, Any]:
+    about = {"device": source.device, "context_length": model.context_length}
+    return _place_row(model, source, sizes, here) | about
+
+
+def _embedding_row(embedding: CatalogueEmbedding, sizes: _Sizes, here: set[str]) -> dict[str, Any]:
+    about = {"device": None, "dimensions": embedding.dimensions}
+    return _place_row(embedding, embedding.place, sizes, here) | about
+
+
+def _place_row(entry: Entry, place: Place, sizes: _Sizes, here: set[str]) -> dict[str, Any]:
     return {
-        "id": source.id,
-        "model": model.id,
-        "device": source.device,
-        "repo": source.repo,
-        "license": model.license,
-        "context_length": model.context_length,
-        "size_bytes": exact,
-        "about_bytes": source.about_bytes,
-        "here": here,
+        "id": place.id,
+        "model": entry.id,
+        "repo": place.repo,
+        "license": entry.license,
+        "size_bytes": sizes.exact(place),
+        "about_bytes": place.about_bytes,
+        "here": place.id in here,
     }
 
 
@@ -205,7 +255,7 @@ def _gb(size: float) -> str:
 
 
 @contextmanager
-def _progress(plan: Plan) -> Iterator[Progress]:
+def _progress(plan: AnyPlan) -> Iterator[Progress]:
     """A bar with rate and time left on a terminal, a line now and then elsewhere; both on stderr."""
     if not sys.stderr.isatty():
         yield _Lines(plan)
@@ -239,7 +289,7 @@ class _Bar(Progress):
 class _Lines(Progress):
     """now: a clock in seconds."""
 
-    def __init__(self, plan: Plan, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, plan: AnyPlan, now: Callable[[], float] = time.monotonic) -> None:
         self._total = plan.total_bytes
         self._kept = self._fetched = 0
         self._now = now

@@ -15,6 +15,7 @@ from localphi.cli.options import (
     provider_option,
     settings_from,
 )
+from localphi.cli.serve_tools import server_tools
 from localphi.config import ENGINES, MAX_THREADS
 
 
@@ -104,8 +105,29 @@ from localphi.config import ENGINES, MAX_THREADS
     type=click.IntRange(1, 64),
     help="With --engine ray: replicas at the most; each gets its share of the threads. [default: 2]",
 )
+@click.option(
+    "--plugin",
+    "plugins",
+    multiple=True,
+    metavar="time|math|units|files:FOLDER",
+    help="Functions that models on the page may call, each time with the person's consent (extra `agents`). "
+    "May be repeated.",
+)
+@click.option(
+    "--docs",
+    metavar="FOLDER",
+    help="Likewise, a search in the Markdown, text and PDF files of a folder.",
+)
+@click.option("--embeddings", metavar="ID|FOLDER", help="With --docs: as for localphi agent.")
 @click.option("--open", "open_page", is_flag=True, help="Open the page in the browser.")
-def serve(open_page: bool, **options: object) -> None:
+def serve(
+    *,
+    open_page: bool,
+    plugins: tuple[str, ...],
+    docs: str | None,
+    embeddings: str | None,
+    **options: object,
+) -> None:
     """Serve the page and the OpenAI-compatible API on this machine, or to others with access keys.
 
     Keys are made with `localphi keys new`, or come from a file, or from LOCALPHI_API_KEYS.
@@ -113,6 +135,8 @@ def serve(open_page: bool, **options: object) -> None:
     from localphi.server import serve as run
     from localphi.server import who_may_ask
 
+    if embeddings is not None and docs is None:
+        raise click.UsageError("--embeddings are for documents; name their folder with --docs.")
     settings = settings_from(**options)
     allowed = who_may_ask(settings)
 
@@ -125,5 +149,8 @@ def serve(open_page: bool, **options: object) -> None:
         if open_page:
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
-    run(settings, ready)
+    with server_tools(plugins, docs, embeddings) as tools:
+        if tools:
+            click.echo(f"Tools for the page: {', '.join(one.tool.name for one in tools)}.", err=True)
+        run(settings, ready, tools)
     click.echo("Stopped.")

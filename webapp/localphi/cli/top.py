@@ -18,6 +18,18 @@ _TIMEOUT_S = 10
 _CLEAR = "\x1b[H\x1b[2J"
 _MODELS = ("MODEL", "ACTIVE", "WAITING", "TOKENS/S", "ANSWERS/S", "FIRST TOKEN", "CACHED", "KV", "RESTARTS")
 _PLACES = ("UPSTREAM", "MODEL", "ACTIVE", "TOKENS/S", "ANSWERS/S", "FIRST TOKEN", "CACHED", "LOST")
+_REPLICAS = (
+    "REPLICA",
+    "MODEL",
+    "ACTIVE",
+    "NEXT",
+    "TOKENS/S",
+    "ANSWERS/S",
+    "FIRST TOKEN",
+    "CACHED",
+    "KV",
+    "RESTARTS",
+)
 _SAMPLE = re.compile(r"(?P<name>[a-z_]+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\\\]|\\\\.)*)"')
 
@@ -93,11 +105,14 @@ def lines(before: Sampled, now: Sampled) -> Iterator[str]:
     if places:
         yield ""
         yield from _table(_PLACES, [_place(before, now, **each) for each in places])
+    replicas = now.labels("localphi_replica_active")
+    if replicas:
+        yield ""
+        yield from _table(_REPLICAS, [_replica(before, now, **each) for each in replicas])
 
 
 def _model(before: Sampled, now: Sampled, model: str) -> tuple[str, ...]:
     each = _Rates(before, now, model=model)
-    kv = [now.get("localphi_kv_used_ratio", model=model)] if each.has("localphi_kv_used_ratio") else []
     answers = sum(
         now.get("localphi_answers_total", **labels) - before.get("localphi_answers_total", **labels)
         for labels in now.labels("localphi_answers_total")
@@ -105,14 +120,14 @@ def _model(before: Sampled, now: Sampled, model: str) -> tuple[str, ...]:
     )
     return (
         model,
-        f"{now.get('localphi_active_answers', model=model):.0f}",
-        f"{now.get('localphi_queue_length', model=model):.0f}",
+        each.now("localphi_active_answers"),
+        each.now("localphi_queue_length"),
         each.per_second("localphi_generated_tokens_total"),
         each.rate(answers),
         each.mean("localphi_time_to_first_token_seconds"),
         each.share("localphi_cached_prompt_tokens_total", "localphi_prompt_tokens_total"),
-        f"{kv[0]:.0%}" if kv else "-",
-        f"{now.get('localphi_worker_restarts_total', model=model):.0f}",
+        each.ratio("localphi_kv_used_ratio"),
+        each.now("localphi_worker_restarts_total"),
     )
 
 
@@ -121,12 +136,28 @@ def _place(before: Sampled, now: Sampled, model: str, upstream: str) -> tuple[st
     return (
         upstream,
         model,
-        f"{now.get('localphi_upstream_active_answers', model=model, upstream=upstream):.0f}",
+        each.now("localphi_upstream_active_answers"),
         each.per_second("localphi_upstream_generated_tokens_total"),
         each.per_second("localphi_upstream_answers_total"),
         each.mean("localphi_upstream_first_token_seconds"),
         f"{each.more('localphi_upstream_cached_tokens_total'):.0f}",
-        f"{now.get('localphi_upstream_lost_total', model=model, upstream=upstream):.0f}",
+        each.now("localphi_upstream_lost_total"),
+    )
+
+
+def _replica(before: Sampled, now: Sampled, model: str, replica: str) -> tuple[str, ...]:
+    each = _Rates(before, now, model=model, replica=replica)
+    return (
+        replica,
+        model,
+        each.now("localphi_replica_active"),
+        each.now("localphi_replica_queue_length"),
+        each.per_second("localphi_replica_generated_tokens_total"),
+        each.per_second("localphi_replica_answers_total"),
+        each.mean("localphi_replica_first_token_seconds"),
+        each.share("localphi_replica_cached_tokens_total", "localphi_replica_prompt_tokens_total"),
+        each.ratio("localphi_replica_kv_used_ratio"),
+        each.now("localphi_replica_restarts_total"),
     )
 
 
@@ -136,8 +167,12 @@ class _Rates:
     def __init__(self, before: Sampled, now: Sampled, **labels: str) -> None:
         self._before, self._now, self._labels = before, now, labels
 
-    def has(self, name: str) -> bool:
-        return (name, tuple(sorted(self._labels.items()))) in self._now.values
+    def now(self, name: str) -> str:
+        return f"{self._now.get(name, **self._labels):.0f}"
+
+    def ratio(self, name: str) -> str:
+        value = self._now.values.get((name, tuple(sorted(self._labels.items()))))
+        return "-" if value is None else f"{value:.0%}"
 
     def more(self, name: str) -> float:
         return self._now.get(name, **self._labels) - self._before.get(name, **self._labels)

@@ -15,16 +15,21 @@ _HEAD = """\
 #
 # It listens on loopback. For others: http_options.host and args.host 0.0.0.0, and access keys in
 # args.key_file, a file that every node can read; without keys it does not start.
-# args.home is where models are, the same path on every node: a shared folder, or one filled on each by
-# `localphi models pull`. Each replica compares the files with their hashes before it loads them.
+# args.home is where models are, the same path on every node: a shared folder, or one on each, filled by
+# `localphi models pull` or, with args.pull true, by the first replica there, once for all of its node.
+# Each replica compares the files with their hashes before it loads them.
 """
 
 
-def document(model: str, scale: Scale, *, home: str | None = None, port: int = 8000) -> dict[str, Any]:
+def document(
+    model: str, scale: Scale, *, home: str | None = None, port: int = 8000, pull: bool = False
+) -> dict[str, Any]:
     """The configuration, as Ray's schema has it."""
     args: dict[str, Any] = {"model": model, "threads": max(1, int(scale.num_cpus)), "scale": asdict(scale)}
     if home is not None:
         args["home"] = home
+    if pull:
+        args["pull"] = True
     return {
         "proxy_location": "EveryNode",
         "http_options": {"host": "127.0.0.1", "port": port},

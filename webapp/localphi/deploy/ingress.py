@@ -11,17 +11,20 @@ from starlette.responses import Response
 
 from localphi import create_app
 from localphi.deploy.bridge import Bridge
-from localphi.deploy.ray_serve import elsewhere, settings_of
+from localphi.deploy.pool import elsewhere
+from localphi.deploy.values import have_model, settings_of
 
 _SPARE_THREADS = 8
 
 
 @serve.deployment(name="Ingress", num_replicas=1, max_ongoing_requests=1000)
 class Ingress:
-    """values: fields of Settings. handle: to the replicas."""
+    """values: fields of Settings. handle: to the replicas. pull: as theirs, for the page has models, too."""
 
-    def __init__(self, values: Mapping[str, Any], handle: Any) -> None:
+    def __init__(self, values: Mapping[str, Any], handle: Any, pull: bool = False) -> None:
         settings = settings_of(values)
+        if pull:
+            have_model(settings)
         app = create_app(settings, elsewhere(settings, handle))
         self._bridge = Bridge(app, settings.max_requests + _SPARE_THREADS)
 
@@ -29,7 +32,7 @@ class Ingress:
         return await self._bridge.answer(request)
 
 
-def ingress(values: Mapping[str, Any], replicas: Any) -> Any:
+def ingress(values: Mapping[str, Any], replicas: Any, pull: bool = False) -> Any:
     """Both together, as Ray runs them."""
     deployment: Any = Ingress
-    return deployment.bind(dict(values), replicas)
+    return deployment.bind(dict(values), replicas, pull)

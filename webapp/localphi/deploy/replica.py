@@ -5,38 +5,30 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from localphi.chat import ChatRequest, Chunk, Finished
 from localphi.config import Settings
 from localphi.engine.base import Admitted, Decode, Decoded, Encode, Event, Failed, Question, Reply
-from localphi.engine.client import Engine, Engines
+from localphi.engine.client import Answer, Engine, Engines
+from localphi.engine.far import ReplicaCounts
 from localphi.errors import LocalphiError
 from localphi.models.store import ModelStore
+from localphi.tracing import AnswerTrace, begin, tracer_to
 
 Batch = tuple[Event, ...]
 _POLL_S = 0.5
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Of a replica since it began. waiting: for their turn in its worker. cached: tokens of prompts."""
-
-    replica: str
-    model: str
-    pid: int | None
-    held: int
-    active: int
-    answers: int
-    prompt_tokens: int
-    cached_tokens: int
-    generated_tokens: int
-    first_token_s: float
-    decode_s: float
-    restarts: int
-    memory_bytes: int | None
+_COUNTED = (
+    "begun",
+    "answers",
+    "prompt_tokens",
+    "cached_tokens",
+    "generated_tokens",
+    "first_token_s",
+    "decode_s",
+)
 
 
 class Replica:
@@ -48,9 +40,8 @@ class Replica:
         self._model = store.default().id
         self._engines = Engines(store, settings)
         self._lock = threading.Lock()
-        self._counts: dict[str, float] = dict.fromkeys(
-            ("answers", "prompt_tokens", "cached_tokens", "generated_tokens", "first_token_s", "decode_s"), 0
-        )
+        self._counts = dict.fromkeys(_COUNTED, 0.0)
+        self._tracer = tracer_to(settings.trace_to)
 
     @property
     def engine(self) -> Engine:
@@ -90,7 +81,7 @@ class Replica:
         started_s = time.perf_counter()
         begun = False
         try:
-            with self.engine.submit(request, gone.is_set) as answer:
+            with self.engine.submit(request, gone.is_set) as answer, self._traced(request, answer, started_s):
                 tell(Admitted(answer.prompt_tokens, self._name))
                 while not gone.is_set():
                     item = answer.next(_POLL_S)
@@ -98,10 +89,11 @@ class Replica:
                         continue
                     if isinstance(item, Chunk) and not begun:
                         begun = True
-                        self._count(answers=1, first_token_s=time.perf_counter() - started_s)
+                        self._count(begun=1, first_token_s=time.perf_counter() - started_s)
                     if isinstance(item, Finished):
                         usage = item.usage
                         self._count(
+                            answers=1,
                             prompt_tokens=usage.prompt_tokens,
                             cached_tokens=usage.cached_tokens or 0,
                             generated_tokens=usage.completion_tokens - len(request.begun_ids),
@@ -114,6 +106,20 @@ class Replica:
             tell(Failed(error))
         finally:
             tell(None)
+
+    @contextmanager
+    def _traced(self, request: ChatRequest, answer: Answer, started_s: float) -> Iterator[None]:
+        """While it is answered; a span under the request's, where that has one."""
+        if self._tracer is None or not request.trace:
+            yield
+            return
+        span = begin(self._tracer, "replica", request.trace, {"localphi.replica": self._name})
+        answer.watch(AnswerTrace(self._tracer, span, self._model, answer, started_s))
+        try:
+            yield
+        finally:
+            answer.close()
+            span.end()
 
     def _count(self, **more: float) -> None:
         with self._lock:
@@ -137,23 +143,25 @@ class Replica:
         if failure is not None:
             self.engine.start()
 
-    def counts(self) -> Counts:
+    def counts(self) -> ReplicaCounts:
         state, counts = self.engine.state, self._counts
         report = self._engines.report(self._model)
-        return Counts(
-            self._name,
-            self._model,
-            self.engine.worker_pid,
-            state.held,
-            state.active,
-            int(counts["answers"]),
-            int(counts["prompt_tokens"]),
-            int(counts["cached_tokens"]),
-            int(counts["generated_tokens"]),
-            counts["first_token_s"],
-            counts["decode_s"],
-            state.restarts,
-            report.memory_bytes,
+        return ReplicaCounts(
+            replica=self._name,
+            model=self._model,
+            pid=self.engine.worker_pid,
+            held=state.held,
+            active=state.active,
+            kv_used=state.kv_used,
+            begun=int(counts["begun"]),
+            answers=int(counts["answers"]),
+            prompt_tokens=int(counts["prompt_tokens"]),
+            cached_tokens=int(counts["cached_tokens"]),
+            generated_tokens=int(counts["generated_tokens"]),
+            first_token_s=counts["first_token_s"],
+            decode_s=counts["decode_s"],
+            restarts=state.restarts,
+            memory_bytes=report.memory_bytes,
         )
 
     def close(self) -> None:

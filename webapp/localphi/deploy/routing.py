@@ -6,16 +6,28 @@ the request waits. The choice is made by hashing, so that every front comes to t
 
 from __future__ import annotations
 
+from typing import Any
+
 from ray.serve.request_router import PendingRequest, RequestRouter, RunningReplica
 
 from localphi.chat import ChatRequest
+from localphi.deploy.stats import remember
 from localphi.engine.affinity import key_of, preference
 
 _SLACK = 2  # so many more requests than the least busy one may a replica have and still be preferred
 
 
 class PrefixRouter(RequestRouter):  # type: ignore[misc]
-    """Ray makes one wherever requests come from."""
+    """Ray makes one wherever requests come from.
+
+    A replica may take its time to say how long its queue is: on a busy machine Ray's tenth of a second is
+    over, and the conversation would go where its beginning is not.
+    """
+
+    queue_len_response_deadline_s = max_queue_len_response_deadline_s = 2.0
+
+    def initialize_state(self, **_: Any) -> None:
+        remember(self)
 
     async def choose_replicas(
         self, candidate_replicas: list[RunningReplica], pending_request: PendingRequest | None = None

@@ -47,5 +47,8 @@ class Scale:
             "graceful_shutdown_wait_loop_s": 0.5,
             "max_surge_percent": 50,  # in an update a new replica comes before an old one goes
             "ray_actor_options": {"num_cpus": self.num_cpus},
-            "request_router_config": {"request_router_class": "localphi.deploy.routing.PrefixRouter"},
+            "request_router_config": {
+                "request_router_class": "localphi.deploy.routing.PrefixRouter",
+                "request_routing_stats_period_s": 2.0,
+            },
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +14,28 @@ from localphi.errors import AdapterInvalid
 from localphi.models.adapters import Adapter, AdapterStore, check_base
 from localphi.models.manifest import Manifest
 
+MAX_LOADED = 16  # more only where answers at work, or kept caches, need them
+
 LoadModel = Callable[[str], Any]
 """The og.Model of the folder, with another graph over the same weights."""
 
 
 class LoadedAdapters:
-    """model: the og.Model whose generators can have an adapter; None until one was wanted."""
+    """model: the og.Model whose generators can have an adapter; None until one was wanted.
 
-    def __init__(self, home: Path | None, manifest: Manifest, load_model: LoadModel) -> None:
+    The one that was wanted least recently goes when there are more than `most`.
+    """
+
+    def __init__(
+        self, home: Path | None, manifest: Manifest, load_model: LoadModel, most: int = MAX_LOADED
+    ) -> None:
         self._store = AdapterStore(home) if home else None
         self._manifest = manifest
         self._load_model = load_model
         self._loaded: Any = None
-        self._keys: set[str] = set()
+        self._known: dict[str, Adapter] = {}
+        self._keys: dict[str, None] = {}  # of those that are loaded, in the order in which they were wanted
+        self._most = most
         self.model: Any = None
 
     def key(self, name: str) -> str:
@@ -38,17 +48,36 @@ class LoadedAdapters:
             raise AdapterInvalid(f"The model '{self._manifest.id}' cannot take adapters.")
         adapter = self._store.get(self._manifest.id, name)
         check_base(adapter, self._manifest)
-        if adapter.key not in self._keys:
-            _check_weights(adapter)
-            if self.model is None:
-                self.model = self._load_model(variant.lora.graph)
-                self._loaded = og.Adapters(self.model)
-            self._loaded.load(str(adapter.weights), adapter.key)
-            self._keys.add(adapter.key)
+        if self.model is None:
+            self.model = self._load_model(variant.lora.graph)
+            self._loaded = og.Adapters(self.model)
+        self._load(adapter)
+        self._known[adapter.key] = adapter
         return adapter.key
 
+    def _load(self, adapter: Adapter) -> None:
+        if adapter.key not in self._keys:
+            _check_weights(adapter)
+            self._make_room()
+            self._loaded.load(str(adapter.weights), adapter.key)
+        self._keys.pop(adapter.key, None)
+        self._keys[adapter.key] = None
+
+    def _make_room(self) -> None:
+        """Unload those wanted least recently. GenAI refuses where a generator has it."""
+        for key in list(self._keys):
+            if len(self._keys) < self._most:
+                return
+            with suppress(RuntimeError):
+                self._loaded.unload(key)
+                del self._keys[key]
+
     def put(self, generator: Any, key: str) -> None:
-        """Let a generator of `model`, which has read nothing yet, answer with an adapter."""
+        """Let a generator of `model`, which has read nothing yet, answer with an adapter.
+
+        It is loaded once more where it had to go while its answer waited.
+        """
+        self._load(self._known[key])
         generator.set_active_adapter(self._loaded, key)
 
 

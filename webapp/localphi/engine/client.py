@@ -21,7 +21,7 @@ from typing import Protocol
 from localphi.chat import ChatRequest
 from localphi.config import Settings
 from localphi.engine.base import Encode, Encoded, WorkerSpec
-from localphi.engine.far import FarEngine, PlaceCounts
+from localphi.engine.far import FarEngine, PlaceCounts, ReplicaCounts
 from localphi.engine.memory import default_budget_bytes, estimated_bytes, resident_bytes
 from localphi.engine.queueing import Places
 from localphi.engine.scheduler import EngineClient, EngineState
@@ -135,8 +135,15 @@ class Engines:
 
     def places(self) -> dict[str, dict[str, PlaceCounts]]:
         """Of models that are computed elsewhere: who has done what."""
+        return {model_id: engine.places() for model_id, engine in self._far().items()}
+
+    def replicas(self) -> list[ReplicaCounts]:
+        """What the replicas of such models say of themselves."""
+        return [counts for engine in self._far().values() for counts in engine.replicas()]
+
+    def _far(self) -> dict[str, FarEngine]:
         engines = {model_id: model.engine for model_id, model in self._known().items()}
-        return {name: engine.places() for name, engine in engines.items() if isinstance(engine, FarEngine)}
+        return {name: engine for name, engine in engines.items() if isinstance(engine, FarEngine)}
 
     def reports(self) -> list[EngineReport]:
         """The models that are loaded, or failed; the most recently used first."""

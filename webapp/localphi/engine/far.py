@@ -30,7 +30,7 @@ from localphi.engine.base import (
 )
 from localphi.engine.queueing import Places
 from localphi.engine.scheduler import EngineState
-from localphi.engine.ticket import Answer, Gone, Ticket, first_event
+from localphi.engine.ticket import Answer, Gone, Ticket, admitted
 from localphi.engine.told import Told
 from localphi.errors import (
     EngineFailed,
@@ -71,6 +71,32 @@ class PlaceCounts:
     generated_tokens: int = 0
     cached_tokens: int = 0
     first_token_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class ReplicaCounts:
+    """What a replica says of itself, for all who ask it, since it began.
+
+    held: requests that it has, at work or next; active: those that its worker is at. kv_used: as in
+    EngineState. first_token_s: from the request to it, summed over `begun` answers. prompt_tokens,
+    cached_tokens, decode_s: of those that it has completed.
+    """
+
+    replica: str
+    model: str
+    pid: int | None
+    held: int
+    active: int
+    kv_used: float | None
+    begun: int
+    answers: int
+    prompt_tokens: int
+    cached_tokens: int
+    generated_tokens: int
+    first_token_s: float
+    decode_s: float
+    restarts: int
+    memory_bytes: int | None
 
 
 class _Places:
@@ -147,6 +173,10 @@ class Pool(Protocol):
 
     def reply(self, question: Question) -> Reply: ...
 
+    def replicas(self) -> Sequence[ReplicaCounts]:
+        """What those who compute say of themselves; nothing where each has metrics of its own."""
+        ...
+
     @property
     def failure(self) -> LocalphiError | None:
         """Why nobody can answer at the moment."""
@@ -214,6 +244,10 @@ class FarEngine:
         """What each of those who compute has done for this model."""
         return self._counts.all()
 
+    def replicas(self) -> Sequence[ReplicaCounts]:
+        """What each of those who compute says of itself, asked now."""
+        return self._pool.replicas()
+
     @property
     def worker_pid(self) -> int | None:
         return None
@@ -251,22 +285,15 @@ class FarEngine:
         if self._stopping.is_set():
             raise EngineStopping
         ticket = Ticket(next(self._numbers), request, self._places.take(client))
-        job = _Job(ticket)
-        with self._lock:
-            self._jobs[ticket.number] = job
-        try:
+
+        def begin() -> None:
+            job = _Job(ticket)
+            with self._lock:
+                self._jobs[ticket.number] = job
             name = f"localphi-far-{ticket.number}"
             threading.Thread(target=self._work, args=(job,), name=name, daemon=True).start()
-            first = first_event(ticket.events, gone)
-        except BaseException:
-            self._release(ticket)
-            raise
-        if isinstance(first, Admitted):
-            return Answer(ticket, self._release, first.prompt_tokens)
-        self._release(ticket)
-        if isinstance(first, Failed):
-            raise first.error
-        raise EngineFailed("The answer began before its request was admitted.")
+
+        return admitted(ticket, begin, self._release, gone)
 
     def encode(self, asked: Encode, gone: Gone = lambda: False) -> Encoded:
         reply = self._pool.reply(asked)

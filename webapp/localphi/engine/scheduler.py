@@ -22,7 +22,6 @@ from typing import Literal
 
 from localphi.chat import ChatRequest
 from localphi.engine.base import (
-    Admitted,
     Ask,
     Cancel,
     Check,
@@ -42,7 +41,7 @@ from localphi.engine.base import (
 from localphi.engine.process import WorkerProcess
 from localphi.engine.queueing import FairQueue, Places
 from localphi.engine.restarts import MAX_DEATHS, Restarts
-from localphi.engine.ticket import Answer, Gone, Ticket, first_event
+from localphi.engine.ticket import Answer, Gone, Ticket, admitted, first_event
 from localphi.errors import (
     EngineFailed,
     EngineStopping,
@@ -161,20 +160,13 @@ class EngineClient:
         Raises EngineBusy, InvalidRequest, or what keeps the model from loading.
         """
         ticket = Ticket(next(self._numbers), request, self._places.take(client))
-        try:
+
+        def begin() -> None:
             with self._lock:
                 self._queue.put(client, ticket)
             self._ensure_worker()
-            first = first_event(ticket.events, gone)
-        except BaseException:  # Ctrl-C too: the place must not stay taken
-            self._release(ticket)
-            raise
-        if isinstance(first, Admitted):
-            return Answer(ticket, self._release, first.prompt_tokens)
-        self._release(ticket)
-        if isinstance(first, Failed):
-            raise first.error
-        raise EngineFailed("The worker answered before it admitted the request.")
+
+        return admitted(ticket, begin, self._release, gone)
 
     def encode(self, asked: Encode, gone: Gone = _never) -> Encoded:
         """The token ids of a text. Takes no place, and waits for one step of the answers at work."""

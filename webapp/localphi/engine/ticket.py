@@ -30,6 +30,27 @@ def first_event(events: queue.SimpleQueue[Event], gone: Gone) -> Event:
                 raise RequestAbandoned from None
 
 
+def admitted(
+    ticket: Ticket, begin: Callable[[], object], release: Callable[[Ticket], object], gone: Gone
+) -> Answer:
+    """The answer of a ticket, as soon as whoever computes it has admitted its request.
+
+    begin: asks for it. release: frees what the ticket has, also where this raises: what is wrong with the
+    request, or RequestAbandoned when nobody waits any more.
+    """
+    try:
+        begin()
+        first = first_event(ticket.events, gone)
+        if isinstance(first, Failed):
+            raise first.error
+        if not isinstance(first, Admitted):
+            raise EngineFailed("The answer began before its request was admitted.")
+    except BaseException:  # Ctrl-C too: the place must not stay taken
+        release(ticket)
+        raise
+    return Answer(ticket, release, first.prompt_tokens)
+
+
 class Ticket:
     """Filled by the thread that reads the worker's pipe, emptied by the one that waits for the answer.
 

@@ -14,7 +14,7 @@ from typing import Any
 from localphi.chat import ChatRequest
 from localphi.engine.affinity import key_of, preference
 from localphi.engine.base import Question, Reply
-from localphi.engine.far import Call, Lost
+from localphi.engine.far import Call, Lost, ReplicaCounts
 from localphi.engine.upstream import Upstream, UpstreamModel, parse_address
 from localphi.errors import LocalphiError, ServerStartFailed, UpstreamUnreachable
 
@@ -114,6 +114,9 @@ class UpstreamPool:
         if not chosen:
             return None
         return chosen[0].call(self._model, request)
+
+    def replicas(self) -> Sequence[ReplicaCounts]:
+        return ()
 
     def reply(self, question: Question) -> Reply:
         try:

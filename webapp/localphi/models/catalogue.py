@@ -17,23 +17,26 @@ _SUFFIXES = {"server-cpu": "", "server-cuda": "-cuda", "webgpu-f16": "-web-f16",
 _GREEDY: dict[str, Any] = {"temperature": 0.0, "top_p": 1.0, "top_k": 0}
 # What ONNX Runtime GenAI and tokenizers read; program code and pictures are left where they are.
 _MODEL_FILES = ("*.json", "*.jinja", "*.onnx", "*.onnx.data", "*.onnx_data", "merges.txt", "tokenizer.model")
+# What sentence-transformers writes about a model, and the one graph of the many that such repositories hold.
+_EMBEDDING_FILES = (
+    "tokenizer.json", "tokenizer_config.json", "modules.json", "sentence_bert_config.json",
+    "config_sentence_transformers.json", "1_Pooling/config.json", "onnx/model.onnx",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where the files for one device lie on the hub.
+class Place:
+    """Where the files of a folder of the store lie on the hub.
 
     id: of the folder in the store. revision: a commit, None for the newest. about_bytes: None when not known.
     """
 
     id: str
-    device: str
     repo: str
     folder: str
     files: tuple[str, ...]
     revision: str | None
     about_bytes: int | None
-    kv_value_bytes: int
     note: str
 
     @property
@@ -51,12 +54,26 @@ class Source:
 
 
 @dataclass(frozen=True)
-class CatalogueModel:
+class Source(Place):
+    """A place with files for one device."""
+
+    device: str
+    kv_value_bytes: int
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is told of anything that can be pulled."""
+
     id: str
     name: str
     about: str
-    family: str
     license: str
+
+
+@dataclass(frozen=True)
+class CatalogueModel(Entry):
+    family: str
     context_length: int
     system_prompt: str | None
     sampling: SamplingDefaults
@@ -73,8 +90,23 @@ class CatalogueModel:
 
 
 @dataclass(frozen=True)
+class CatalogueEmbedding(Entry):
+    """A model that makes vectors of texts, and answers nothing.
+
+    dimensions: of a vector. query, passage: what stands before a question and before a text that is searched,
+    where the model's own files do not say.
+    """
+
+    dimensions: int
+    query: str
+    passage: str
+    place: Place
+
+
+@dataclass(frozen=True)
 class Catalogue:
     models: tuple[CatalogueModel, ...]
+    embeddings: tuple[CatalogueEmbedding, ...]
     families: Mapping[str, PromptFormat]
 
     def find(self, name: str) -> tuple[CatalogueModel, tuple[Source, ...]]:
@@ -91,12 +123,31 @@ class Catalogue:
                 return model, sources
             if meant:
                 return model, tuple(meant)
-        raise ModelNotFound(name, tuple(model.id for model in self.models))
+        raise ModelNotFound(name, tuple(entry.id for entry in (*self.models, *self.embeddings)))
+
+    def find_embedding(self, name: str) -> CatalogueEmbedding | None:
+        """The embedding model of that id or repository, None when it is none."""
+        wanted = name.lower()
+        return next((one for one in self.embeddings if wanted in (one.id, one.place.repo.lower())), None)
+
+    def of_id(self, source_id: str) -> tuple[CatalogueModel, Source]:
+        """The source that has that id in the store, and its model. Raises ModelNotFound."""
+        sources = {source.id: (model, source) for model in self.models for source in model.sources.values()}
+        if source_id not in sources:
+            raise ModelNotFound(source_id, tuple(sources))
+        return sources[source_id]
 
     def search(self, text: str) -> list[CatalogueModel]:
         """The models in whose id, names or description every word of `text` occurs, small and large alike."""
-        words = text.lower().split()
-        return [model for model in self.models if all(word in _searched(model) for word in words)]
+        return [
+            model
+            for model in self.models
+            if _has(model, (f"{one.id} {one.repo} {one.device}" for one in model.sources.values()), text)
+        ]
+
+    def search_embeddings(self, text: str) -> list[CatalogueEmbedding]:
+        """Likewise; each of them has the word embedding."""
+        return [one for one in self.embeddings if _has(one, (one.place.repo, "embedding"), text)]
 
 
 @cache
@@ -105,6 +156,7 @@ def catalogue() -> Catalogue:
     document = tomllib.loads(_FILE.read_text(encoding="utf-8"))
     return Catalogue(
         models=tuple(_model(entry) for entry in document["models"]),
+        embeddings=tuple(_embedding(entry) for entry in document["embeddings"]),
         families={name: _family(entry) for name, entry in document["families"].items()},
     )
 
@@ -124,20 +176,36 @@ def _model(entry: Mapping[str, Any]) -> CatalogueModel:
     )
 
 
+def _embedding(entry: Mapping[str, Any]) -> CatalogueEmbedding:
+    return CatalogueEmbedding(
+        id=entry["id"],
+        name=entry["name"],
+        about=entry["about"],
+        license=entry["license"],
+        dimensions=entry["dimensions"],
+        query=entry.get("query", ""),
+        passage=entry.get("passage", ""),
+        place=Place(**_place(entry["id"], entry, _EMBEDDING_FILES)),
+    )
+
+
 def _source(model_id: str, entry: Mapping[str, Any]) -> Source:
     device = entry["device"]
     assert device in DEVICES, device
-    return Source(
-        id=model_id + _SUFFIXES[device],
-        device=device,
-        repo=entry["repo"],
-        folder=entry["folder"],
-        files=tuple(entry.get("files", _MODEL_FILES)),
-        revision=entry.get("revision"),
-        about_bytes=round(entry["about_gb"] * 1e9) if "about_gb" in entry else None,
-        kv_value_bytes=entry["kv_value_bytes"],
-        note=entry.get("note", ""),
-    )
+    place = _place(model_id + _SUFFIXES[device], entry, _MODEL_FILES)
+    return Source(**place, device=device, kv_value_bytes=entry["kv_value_bytes"])
+
+
+def _place(folder_id: str, entry: Mapping[str, Any], files: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "id": folder_id,
+        "repo": entry["repo"],
+        "folder": entry["folder"],
+        "files": tuple(entry.get("files", files)),
+        "revision": entry.get("revision"),
+        "about_bytes": round(entry["about_gb"] * 1e9) if "about_gb" in entry else None,
+        "note": entry.get("note", ""),
+    }
 
 
 def _family(entry: Mapping[str, Any]) -> PromptFormat:
@@ -162,6 +230,6 @@ def _matches(path: PurePosixPath, pattern: str) -> bool:
     return len(path.parts) == len(PurePosixPath(pattern).parts) and path.match(pattern)
 
 
-def _searched(model: CatalogueModel) -> str:
-    sources = (f"{source.id} {source.repo} {source.device}" for source in model.sources.values())
-    return " ".join((model.id, model.name, model.about, *sources)).lower()
+def _has(entry: Entry, places: Iterable[str], text: str) -> bool:
+    searched = " ".join((entry.id, entry.name, entry.about, *places)).lower()
+    return all(word in searched for word in text.lower().split())

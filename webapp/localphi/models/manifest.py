@@ -30,7 +30,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from localphi.errors import ModelFolderInvalid
 
@@ -42,6 +42,7 @@ DEVICES = (*SERVER_DEVICES, "webgpu-f16", "webgpu-f32", "wasm", "webnn")
 CHUNK_BYTES = 8 * 1024 * 1024
 _MODEL_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,95}")
 _READ_BYTES = 1024 * 1024
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,28 @@ class SamplingDefaults:
     top_k: int
 
 
+class Described(Protocol):
+    """What every manifest says: of a model that chats, or of one that makes vectors (`embeddings.py`)."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def description(self) -> str: ...
+
+    @property
+    def license(self) -> str: ...
+
+    @property
+    def origin(self) -> Mapping[str, str]: ...
+
+    @property
+    def files(self) -> Mapping[str, FileEntry]: ...
+
+
 @dataclass(frozen=True)
 class Manifest:
     id: str
@@ -187,14 +210,23 @@ def describe_file(
 
 def write_manifest(folder: Path, manifest: Manifest) -> Path:
     """Write `localphi.json` into the folder, whole or not at all."""
+    return write_document(folder, _to_json(manifest))
+
+
+def write_document(folder: Path, document: Mapping[str, Any]) -> Path:
     target, partial = folder / MANIFEST_NAME, folder / (MANIFEST_NAME + ".partial")
-    partial.write_text(json.dumps(_to_json(manifest), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(partial, target)
     return target
 
 
 def load_manifest(folder: Path) -> Manifest:
     """The manifest of a model folder. Raises ModelFolderInvalid, naming the folder and the field."""
+    return load_document(folder, parse_manifest)
+
+
+def load_document(folder: Path, parse: Callable[[Mapping[str, Any]], T]) -> T:
+    """What `parse` makes of the folder's `localphi.json`. Raises ModelFolderInvalid for what it raises."""
     path = folder / MANIFEST_NAME
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -205,7 +237,7 @@ def load_manifest(folder: Path) -> Manifest:
     except (OSError, ValueError, RecursionError) as error:
         raise ModelFolderInvalid(f"{path} cannot be read: {error}.") from error
     try:
-        return parse_manifest(document)
+        return parse(document)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ModelFolderInvalid(f"{path} is not a manifest of schema {SCHEMA}: {_what(error)}.") from error
 
@@ -234,25 +266,31 @@ def _to_json(manifest: Manifest) -> dict[str, Any]:
 
 
 def parse_manifest(document: Mapping[str, Any]) -> Manifest:
-    if document["schema"] != SCHEMA:
-        raise ValueError(f"schema {document['schema']} is not known to this version")
-    model_id = safe_id(str(document["id"]))
-    files = {safe_name(name): _file(entry) for name, entry in document["files"].items()}
+    common = parse_described(document)
     return Manifest(
-        id=model_id,
-        name=str(document["name"]),
-        description=str(document["description"]),
+        **common,
         family=str(document["family"]),
-        license=str(document["license"]),
-        origin={str(key): str(value) for key, value in document["origin"].items()},
         context_length=_count(document, "context_length", least=1),
         sampling=_sampling(document["sampling"]),
         system_prompt=_text_or_null(document["system_prompt"], "system_prompt"),
         prompt_format=parse_prompt_format(document["prompt_format"]),
-        files=files,
-        variants={device: _variant(entry, files) for device, entry in document["variants"].items()},
-        chunk_bytes=_count(document, "chunk_bytes", least=1),
+        variants={device: _variant(entry, common["files"]) for device, entry in document["variants"].items()},
     )
+
+
+def parse_described(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that every manifest has."""
+    if document["schema"] != SCHEMA:
+        raise ValueError(f"schema {document['schema']} is not known to this version")
+    return {
+        "id": safe_id(str(document["id"])),
+        "name": str(document["name"]),
+        "description": str(document["description"]),
+        "license": str(document["license"]),
+        "origin": {str(key): str(value) for key, value in document["origin"].items()},
+        "files": {safe_name(name): _file(entry) for name, entry in document["files"].items()},
+        "chunk_bytes": _count(document, "chunk_bytes", least=1),
+    }
 
 
 def _count(entry: Mapping[str, Any], name: str, least: int = 0) -> int:

@@ -11,13 +11,21 @@ import hashlib
 import os
 import shutil
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar, Generic, TypeVar
 
-from localphi.errors import DownloadDamaged, HubRefused, HubUnreachable, ModelFolderInvalid, PullFailed
-from localphi.models.catalogue import CatalogueModel, Source, catalogue
+from localphi.errors import (
+    DownloadDamaged,
+    HubRefused,
+    HubUnreachable,
+    ModelFolderInvalid,
+    PullBusy,
+    PullFailed,
+)
+from localphi.models.catalogue import CatalogueModel, Entry, Place, Source, catalogue
 from localphi.models.genai_folder import (
     CONFIG,
     TOKENIZER,
@@ -40,13 +48,18 @@ from localphi.models.manifest import (
     write_manifest,
 )
 from localphi.models.staging import Begun, Staging
-from localphi.models.store import ModelFolder, ModelStore
+from localphi.models.store import Folder, FolderStore, ModelFolder, ModelStore
 
 _WAITS_S = (1, 2, 4, 8, 16)  # before asking again, while nothing new arrives
 _LONGEST_WAIT_S = 300  # a hub that asks for more than this is not worth waiting for
 _DISK_RESERVE_BYTES = 64 * 1024 * 1024
 _READ_BYTES = 1024 * 1024
-_NEEDED = (CONFIG, TOKENIZER, TOKENIZER_CONFIG)
+_LOOK_AGAIN_S = 1.0  # whether another process has ended its pull
+
+EntryT = TypeVar("EntryT", bound=Entry)
+PlaceT = TypeVar("PlaceT", bound=Place)
+FolderT = TypeVar("FolderT", bound=Folder)
+WriteManifest = Callable[[Mapping[str, FileEntry]], object]
 
 
 class Progress:
@@ -63,11 +76,11 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Generic[EntryT, PlaceT]):
     """What a pull will do. files: by their names in the model folder. kept_bytes: of them, here already."""
 
-    model: CatalogueModel
-    source: Source
+    model: EntryT
+    source: PlaceT
     repo: RemoteRepo
     files: Mapping[str, RemoteFile]
     kept_bytes: int
@@ -88,15 +101,34 @@ class Plan:
         return said if said and said.lower() != self.model.license.lower() else self.model.license
 
 
-class Puller:
-    """Fetches models of the catalogue. wait: sleeps for so many seconds."""
+class Fetcher(ABC, Generic[EntryT, PlaceT, FolderT]):
+    """Fetches what the catalogue knows of one kind. wait: sleeps for so many seconds."""
 
-    def __init__(self, store: ModelStore, hub: Hub, wait: Callable[[float], object] = time.sleep) -> None:
+    _needed: ClassVar[tuple[str, ...]]
+    """Files without which it cannot be used."""
+
+    def __init__(self, store: FolderStore, hub: Hub, wait: Callable[[float], object] = time.sleep) -> None:
         self._store = store
         self._hub = hub
         self._wait = wait
 
-    def local(self, source: Source) -> ModelFolder | None:
+    @property
+    def address(self) -> str:
+        """Of the hub."""
+        return self._hub.address
+
+    @abstractmethod
+    def _open(self, path: Path) -> FolderT:
+        """Raises ModelFolderInvalid."""
+
+    @abstractmethod
+    def _examine(self, plan: Plan[EntryT, PlaceT], folder: Path) -> WriteManifest:
+        """Look at the small files, which are there; gives what writes `localphi.json` when all are.
+
+        Raises HubRefused or ModelFolderInvalid when the model could not be used.
+        """
+
+    def local(self, source: PlaceT) -> FolderT | None:
         """What an earlier pull put into the store, damaged or not. Asks nobody.
 
         Raises PullFailed when something else has its place there.
@@ -105,7 +137,7 @@ class Puller:
         if not path.is_dir():
             return None
         try:
-            folder = ModelFolder(path, load_manifest(path), bundled=False)
+            folder = self._open(path)
         except ModelFolderInvalid as error:
             raise PullFailed(f"{error.message} Move it away to pull {source.id}.") from error
         if folder.manifest.origin.get("source") != source.address:
@@ -115,8 +147,8 @@ class Puller:
         return folder
 
     def plan(
-        self, model: CatalogueModel, source: Source, revision: str | None = None, *, update: bool = False
-    ) -> Plan:
+        self, model: EntryT, source: PlaceT, revision: str | None = None, *, update: bool = False
+    ) -> Plan[EntryT, PlaceT]:
         """Ask the hub what there is to fetch, and look what of it is here.
 
         revision: branch, tag or commit. Without one the model stays at the commit it is at, or the one an
@@ -127,7 +159,7 @@ class Puller:
         if revision is None and not update:
             revision = (local.manifest.origin.get("revision") if local else begun.commit) or source.revision
         repo = self._describe(source.repo, revision)
-        files = _wanted(source, repo)
+        files = _wanted(source, repo, self._needed)
         kept = 0
         for name, file in files.items():
             if begun.files.get(name) == file.identity:
@@ -136,7 +168,7 @@ class Puller:
                 kept += file.size
         return Plan(model, source, repo, files, kept, staging.free_bytes)
 
-    def pull(self, plan: Plan, progress: Progress) -> ModelFolder:
+    def pull(self, plan: Plan[EntryT, PlaceT], progress: Progress) -> FolderT:
         """Fetch what is missing and put the model into the store. Raises PullFailed or ModelFolderInvalid."""
         staging = Staging(self._store, plan.source.id)
         with staging.lock():
@@ -146,13 +178,12 @@ class Puller:
                 raise staging.disk_full(plan.missing_bytes)
             small = [name for name in plan.files if not is_weights(name)]
             entries = {name: self._fetch(plan, staging, name, progress) for name in small}
-            shapes, prompt_format = _examine(plan, staging.folder)  # before the gigabytes
+            write = self._examine(plan, staging.folder)  # before the gigabytes
             for name in plan.files:
                 if is_weights(name):
                     entries[name] = self._fetch(plan, staging, name, progress)
-            manifest = _manifest(plan, shapes, prompt_format, entries)
-            write_manifest(staging.folder, manifest)
-            return ModelFolder(staging.publish(), manifest, bundled=False)
+            write(entries)
+            return self._open(staging.publish())
 
     def _describe(self, repo: str, revision: str | None) -> RemoteRepo:
         try:
@@ -164,7 +195,9 @@ class Puller:
         except Interrupted as error:
             raise HubUnreachable(f"{self._hub.address} cannot be reached: {error}.") from error
 
-    def _fetch(self, plan: Plan, staging: Staging, name: str, progress: Progress) -> FileEntry:
+    def _fetch(
+        self, plan: Plan[EntryT, PlaceT], staging: Staging, name: str, progress: Progress
+    ) -> FileEntry:
         """Have the file whole in the staging folder. Bytes that are here count, once their hash is right."""
         file, partial = plan.files[name], staging.partial(name)
         if not partial.exists():
@@ -187,7 +220,7 @@ class Puller:
                     "Nothing of it was kept; pull again, or look who answers for the hub."
                 )
 
-    def _begin_with_local(self, plan: Plan, name: str, partial: Path) -> None:
+    def _begin_with_local(self, plan: Plan[EntryT, PlaceT], name: str, partial: Path) -> None:
         """Take the file of the model that is to be replaced, where it is the same as the hub's."""
         local = self.local(plan.source)
         path = local.file(name) if local and _holds(local, name, plan.files[name]) else None
@@ -200,7 +233,7 @@ class Puller:
 
     def _append(
         self,
-        plan: Plan,
+        plan: Plan[EntryT, PlaceT],
         file: RemoteFile,
         out: BinaryIO,
         hasher: FileHasher,
@@ -236,7 +269,40 @@ class Puller:
         self._wait(seconds)
 
 
-def _wanted(source: Source, repo: RemoteRepo) -> dict[str, RemoteFile]:
+class Puller(Fetcher[CatalogueModel, Source, ModelFolder]):
+    """Fetches models that chat."""
+
+    _needed = (CONFIG, TOKENIZER, TOKENIZER_CONFIG)
+
+    def _open(self, path: Path) -> ModelFolder:
+        return ModelFolder(path, load_manifest(path), bundled=False)
+
+    def _examine(self, plan: Plan[CatalogueModel, Source], folder: Path) -> WriteManifest:
+        shapes = read_genai_config(folder)
+        if plan.source.device in SERVER_DEVICES and shapes.graph not in plan.files:
+            raise HubRefused(f"{plan.repo.repo} has no file {shapes.graph}, which its {CONFIG} names.")
+        prompt_format = prompt_format_of(folder, catalogue().families[plan.model.family])
+        return lambda files: write_manifest(folder, _manifest(plan, shapes, prompt_format, files))
+
+
+def pull_once(
+    store: ModelStore, hub: Hub, source_id: str, wait: Callable[[float], object] = time.sleep
+) -> ModelFolder:
+    """The model of that id, fetched where it is not in the store; another process that fetches it is awaited.
+
+    Raises ModelNotFound for one that is not in the catalogue, or PullFailed.
+    """
+    model, source = catalogue().of_id(source_id)
+    puller = Puller(store, hub, wait)
+    while (folder := puller.local(source)) is None:
+        try:
+            return puller.pull(puller.plan(model, source), Progress())
+        except PullBusy:
+            wait(_LOOK_AGAIN_S)
+    return folder
+
+
+def _wanted(source: Place, repo: RemoteRepo, needed: tuple[str, ...]) -> dict[str, RemoteFile]:
     """The files of the source by local names, small ones first. Raises HubRefused when one is missing."""
     place = f"{repo.repo} at {repo.commit[:12]}" + (f", folder {source.folder}," if source.folder else "")
     found: dict[str, RemoteFile] = {}
@@ -250,21 +316,16 @@ def _wanted(source: Source, repo: RemoteRepo) -> dict[str, RemoteFile]:
             raise HubRefused(f"{place} cannot be taken: {error}.") from error
         if not file.identity:
             raise HubRefused(f"{place} cannot be checked: the hub lists no hash of {file.name}.")
-    if missing := [name for name in _NEEDED if name not in found]:
+    if missing := [name for name in needed if name not in found]:
         raise HubRefused(f"{place} has no {missing[0]}. Another --revision may have it.")
     return found
 
 
-def _examine(plan: Plan, folder: Path) -> tuple[GenaiConfig, PromptFormat]:
-    """What the small files say. Raises HubRefused or ModelFolderInvalid when the model could not be used."""
-    shapes = read_genai_config(folder)
-    if plan.source.device in SERVER_DEVICES and shapes.graph not in plan.files:
-        raise HubRefused(f"{plan.repo.repo} has no file {shapes.graph}, which its {CONFIG} names.")
-    return shapes, prompt_format_of(folder, catalogue().families[plan.model.family])
-
-
 def _manifest(
-    plan: Plan, shapes: GenaiConfig, prompt_format: PromptFormat, files: Mapping[str, FileEntry]
+    plan: Plan[CatalogueModel, Source],
+    shapes: GenaiConfig,
+    prompt_format: PromptFormat,
+    files: Mapping[str, FileEntry],
 ) -> Manifest:
     variant = Variant(
         files=tuple(files),
@@ -288,7 +349,7 @@ def _manifest(
     )
 
 
-def _holds(folder: ModelFolder, name: str, file: RemoteFile) -> bool:
+def _holds(folder: Folder, name: str, file: RemoteFile) -> bool:
     """Whether the folder should have the same file; a damaged one shows when it is read."""
     entry, path = folder.manifest.files.get(name), folder.path / name
     if entry is None or not path.is_file() or path.stat().st_size != file.size:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
-from localphi.errors import LocalphiError, ModelNotFound, PullBusy, PullNotFound
+from localphi.errors import LocalphiError, PullBusy, PullNotFound
 from localphi.models.catalogue import CatalogueModel, Source, catalogue
 from localphi.models.hub import Hub
 from localphi.models.pull import Plan, Progress, Puller
@@ -76,7 +76,7 @@ class Pulls:
 
         Raises ModelNotFound, or PullBusy while another one is fetched.
         """
-        model, source = _find(source_id)
+        model, source = catalogue().of_id(source_id)
         with self._lock:
             for pull in self._pulls.values():
                 if pull.state.id == source.id and not pull.state.ended:
@@ -108,15 +108,6 @@ class Pulls:
             if source_id not in self._pulls:
                 raise PullNotFound(source_id)
             return self._pulls[source_id]
-
-
-def _find(source_id: str) -> tuple[CatalogueModel, Source]:
-    sources = {
-        source.id: (model, source) for model in catalogue().models for source in model.sources.values()
-    }
-    if source_id not in sources:
-        raise ModelNotFound(source_id, tuple(sources))
-    return sources[source_id]
 
 
 class _Stopped(Exception):
@@ -183,7 +174,7 @@ class _Pull(Progress):
             self._begin(plan)
             puller.pull(plan, self)
 
-    def _begin(self, plan: Plan) -> None:
+    def _begin(self, plan: Plan[CatalogueModel, Source]) -> None:
         self._began_s = time.monotonic()
         self._set(status="fetching", total_bytes=plan.total_bytes)
 

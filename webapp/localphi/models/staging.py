@@ -22,7 +22,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from localphi.errors import DiskFull, PullBusy
-from localphi.models.store import ModelStore
+from localphi.models.store import FolderStore
 
 PARTIAL = ".partial"
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -40,7 +40,7 @@ class Begun:
 class Staging:
     """The staging folder of one model id; changed only by who holds its lock."""
 
-    def __init__(self, store: ModelStore, model_id: str) -> None:
+    def __init__(self, store: FolderStore, model_id: str) -> None:
         self._id = model_id
         self._root = store.pulling_dir
         self._path = store.pulling_dir / model_id
@@ -147,7 +147,7 @@ class Staging:
         )
 
 
-def interrupted(store: ModelStore) -> dict[str, int]:
+def interrupted(store: FolderStore) -> dict[str, int]:
     """Ids of pulls that did not come to an end, with the bytes that are here of them."""
     if not store.pulling_dir.is_dir():
         return {}

@@ -1,7 +1,6 @@
 """The model store: folders under `home/models`, and the demo model that comes with the package.
 
-A model of the user's hides a bundled one of the same id. Folders whose name begins with a dot are no models:
-there `pull` gathers what is not whole yet, and `remove` puts what it is about to delete.
+A model of the user's hides a bundled one of the same id. Embedding models are kept apart (`embeddings.py`).
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from pathlib import Path
 from localphi.config import DEMO_MODEL
 from localphi.errors import LocalphiError, ModelDamaged, ModelFolderInvalid, ModelNotFound
 from localphi.models.catalogue import catalogue
-from localphi.models.manifest import MANIFEST_NAME, FileEntry, Manifest, load_manifest
+from localphi.models.manifest import MANIFEST_NAME, Described, FileEntry, Manifest, load_manifest
 
 BUNDLED_DIR = Path(__file__).parent / "bundled"
 
@@ -33,11 +32,11 @@ def _ignore(_: int) -> None:
 
 
 @dataclass(frozen=True)
-class ModelFolder:
-    """A readable model folder. bundled: it belongs to the installed package and is not ours to change."""
+class Folder:
+    """A folder with a manifest. bundled: it belongs to the installed package and is not ours to change."""
 
     path: Path
-    manifest: Manifest
+    manifest: Described
     bundled: bool
 
     @property
@@ -67,7 +66,42 @@ class ModelFolder:
         return "Copy or build the folder again."
 
 
-class ModelStore:
+@dataclass(frozen=True)
+class ModelFolder(Folder):
+    """A readable model folder."""
+
+    manifest: Manifest
+
+
+class FolderStore:
+    """Where folders of one kind are kept. Folders whose name begins with a dot are none of them: there `pull`
+    gathers what is not whole yet, and `remove` puts what it is about to delete.
+    """
+
+    def __init__(self, models_dir: Path) -> None:
+        self.models_dir = models_dir
+        self.pulling_dir = models_dir / ".pulling"
+
+    def remove(self, folder: Folder) -> None:
+        """Delete a folder of the store: out of the list at once, then from the disk.
+
+        Raises LocalphiError for one that belongs to the package or lies outside the store.
+        """
+        if folder.bundled:
+            raise LocalphiError(f"The model '{folder.id}' belongs to the package and cannot be removed.")
+        if folder.path.parent.resolve() != self.models_dir.resolve():
+            raise LocalphiError(f"{folder.path} is not in the store; delete the folder yourself.")
+        for left in self.models_dir.glob(f"{_GRAVE}*"):  # of a removal that was cut short
+            shutil.rmtree(left, ignore_errors=True)
+        if folder.path.is_symlink():
+            folder.path.unlink()
+            return
+        grave = self.models_dir / f"{_GRAVE}{os.getpid()}-{folder.path.name}"
+        os.rename(folder.path, grave)
+        shutil.rmtree(grave)
+
+
+class ModelStore(FolderStore):
     """Finds, checks and repairs model folders. Reads the disk at each call.
 
     pinned: one more model folder, anywhere on the disk, that is listed first.
@@ -76,8 +110,7 @@ class ModelStore:
     def __init__(
         self, home: Path, bundled_dir: Path = BUNDLED_DIR, pinned: ModelFolder | None = None
     ) -> None:
-        self.models_dir = home / "models"
-        self.pulling_dir = self.models_dir / ".pulling"
+        super().__init__(home / "models")
         self._bundled_dir = bundled_dir
         self._pinned = pinned
 
@@ -86,8 +119,7 @@ class ModelStore:
 
         Raises ModelNotFound, or ModelFolderInvalid when the folder exists but is no model.
         """
-        is_path = os.sep in model or "/" in model or model.startswith(("~", "."))
-        folder = self._open(Path(model).expanduser()) if is_path else self.get(model)
+        folder = self._open(Path(model).expanduser()) if is_path(model) else self.get(model)
         return ModelStore(self.models_dir.parent, self._bundled_dir, folder)
 
     def folders(self) -> list[ModelFolder]:
@@ -131,30 +163,10 @@ class ModelStore:
         return tuple(folder.id for folder in self.folders())
 
     def _candidates(self) -> Iterator[tuple[Path, bool]]:
-        for parent, bundled in ((self.models_dir, False), (self._bundled_dir, True)):
-            if parent.is_dir():
-                paths = (path for path in sorted(parent.iterdir()) if not path.name.startswith("."))
-                yield from ((path, bundled) for path in paths if path.is_dir())
+        yield from ((path, False) for path in subfolders(self.models_dir))
+        yield from ((path, True) for path in subfolders(self._bundled_dir))
 
-    def remove(self, folder: ModelFolder) -> None:
-        """Delete a model of the store: out of the list at once, then from the disk.
-
-        Raises LocalphiError for a model that belongs to the package or lies outside the store.
-        """
-        if folder.bundled:
-            raise LocalphiError(f"The model '{folder.id}' belongs to the package and cannot be removed.")
-        if folder.path.parent.resolve() != self.models_dir.resolve():
-            raise LocalphiError(f"{folder.path} is not in the store; delete the folder yourself.")
-        for left in self.models_dir.glob(f"{_GRAVE}*"):  # of a removal that was cut short
-            shutil.rmtree(left, ignore_errors=True)
-        if folder.path.is_symlink():
-            folder.path.unlink()
-            return
-        grave = self.models_dir / f"{_GRAVE}{os.getpid()}-{folder.path.name}"
-        os.rename(folder.path, grave)
-        shutil.rmtree(grave)
-
-    def repair(self, folder: ModelFolder, on_bytes: OnBytes = _ignore) -> list[str]:
+    def repair(self, folder: Folder, on_bytes: OnBytes = _ignore) -> list[str]:
         """Replace damaged files by the bundled ones with the same hash; gives their names.
 
         Raises ModelDamaged for a file that no source here holds whole.
@@ -166,7 +178,7 @@ class ModelStore:
             repaired.append(problem.file)
         return repaired
 
-    def _restore(self, folder: ModelFolder, name: str) -> bool:
+    def _restore(self, folder: Folder, name: str) -> bool:
         wanted = folder.manifest.files[name]
         source = self._bundled_dir / folder.id / name
         if folder.bundled or _problem(source, wanted, _ignore):
@@ -178,8 +190,20 @@ class ModelStore:
         return True
 
 
+def is_path(model: str) -> bool:
+    """Whether this names a folder anywhere on the disk, and not a model of the store."""
+    return os.sep in model or "/" in model or model.startswith(("~", "."))
+
+
+def subfolders(parent: Path) -> list[Path]:
+    """By name; those whose name begins with a dot are left out."""
+    if not parent.is_dir():
+        return []
+    return [path for path in sorted(parent.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+
+
 def find_damage(
-    folder: ModelFolder, names: Iterable[str] | None = None, on_bytes: OnBytes = _ignore
+    folder: Folder, names: Iterable[str] | None = None, on_bytes: OnBytes = _ignore
 ) -> list[ModelDamaged]:
     """One ModelDamaged (not raised) for each file that is missing or differs from the manifest.
 
@@ -197,8 +221,14 @@ def find_damage(
 def _pull_advice(model_id: str) -> str:
     """What to do about a model that is not here but in the catalogue; nothing for others."""
     sources = (source for model in catalogue().models for source in model.sources.values())
-    known = model_id in (source.id for source in sources)
-    return f"Get it with: localphi models pull {model_id}." if known else ""
+    if model_id in (source.id for source in sources):
+        return f"Get it with: localphi models pull {model_id}."
+    if catalogue().find_embedding(model_id):
+        return (
+            f"That is an embedding model: get it with localphi models pull {model_id}, and use it with "
+            f"localphi agent --docs FOLDER --embeddings {model_id}."
+        )
+    return ""
 
 
 def _problem(path: Path, entry: FileEntry, on_bytes: OnBytes) -> str | None:

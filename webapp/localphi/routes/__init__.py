@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from flask import Flask
 
+from localphi.chat import ServerTool
 from localphi.config import Settings
 from localphi.engine.client import Engines
 from localphi.engine.elsewhere import Elsewhere, upstream_servers
@@ -15,8 +17,8 @@ from localphi.models.adapters import AdapterStore
 from localphi.models.hub import Hub
 from localphi.models.pulls import Pulls
 from localphi.models.store import ModelStore
-from localphi.routes import engines as engine_routes
 from localphi.routes import (
+    adapter_files,
     health,
     llama_cpp_api,
     model_files,
@@ -26,8 +28,10 @@ from localphi.routes import (
     page,
     pulls,
     responses_api,
+    server_tools,
     streams_api,
 )
+from localphi.routes import engines as engine_routes
 from localphi.routes.metrics import Metrics
 from localphi.routes.streams import Streams
 from localphi.routes.tracing import tracing_to
@@ -36,8 +40,10 @@ from localphi.security import Access, SecureWsgi
 MAX_BODY_BYTES = 4 * 1024 * 1024
 
 
-def build_app(settings: Settings, version: str, elsewhere: Elsewhere | None = None) -> Flask:
-    """The application. elsewhere: who computes answers, where it is not this machine.
+def build_app(
+    settings: Settings, version: str, elsewhere: Elsewhere | None = None, tools: Sequence[ServerTool] = ()
+) -> Flask:
+    """The application. elsewhere: who computes answers, where it is not this machine. tools: for the page.
 
     Raises ModelNotFound or ModelFolderInvalid when the default model is not there; ServerStartFailed or
     KeysUnusable when the settings would open it to others.
@@ -58,16 +64,16 @@ def build_app(settings: Settings, version: str, elsewhere: Elsewhere | None = No
     tracing.install(app)
     metrics = Metrics(engines, tracing)
     metrics.install(app)
-    streams = Streams()
-    app.register_blueprint(
-        openai_api.blueprint(store, engines, metrics, streams, AdapterStore(settings.home))
-    )
+    streams, adapters = Streams(), AdapterStore(settings.home)
+    app.register_blueprint(openai_api.blueprint(store, engines, metrics, streams, adapters))
     app.register_blueprint(responses_api.blueprint(store, engines, metrics, streams))
     app.register_blueprint(streams_api.blueprint(streams))
     app.register_blueprint(llama_cpp_api.blueprint(store, engines))
     app.register_blueprint(engine_routes.blueprint(store, engines))
     app.register_blueprint(model_files.blueprint(store))
+    app.register_blueprint(adapter_files.blueprint(store, adapters))
     app.register_blueprint(pulls.blueprint(store, Pulls(store, partial(_hub, settings))))
+    app.register_blueprint(server_tools.blueprint(tools))
     app.register_blueprint(health.blueprint(store, engines, metrics))
     app.register_blueprint(openapi.blueprint(app, store, version))
     app.register_blueprint(page.blueprint(settings.page_dir))

@@ -93,6 +93,20 @@ ANSWERS: dict[str, Schema] = {
     "Timings": _all(decode_ms={"type": "number"}, tokens_per_second={"type": "number"}),
     "Model": _all(id=_TEXT, object={"const": "model"}, created=_COUNT, owned_by=_TEXT),
     "Models": _all(object={"const": "list"}, data=_list(ref("Model"))),
+    "Adapters": _all(
+        adapters=_list(
+            _all(
+                name=_TEXT,
+                model=_TEXT,
+                base=_TEXT,
+                rank=_COUNT,
+                sites=_COUNT,
+                parameters=_COUNT,
+                sha256=_TEXT,
+                source=_TEXT,
+            )
+        )
+    ),
     "Tokens": _all(tokens={"anyOf": [_list(TOKEN_ID), _list(_PIECE)]}),
     "Text": _all(content=_TEXT),
     "Prompt": _all(prompt=_TEXT),
@@ -145,6 +159,8 @@ ANSWERS: dict[str, Schema] = {
         error=_TEXT_OR_NULL,
     ),
     "Pulls": _all(pulls=_list(ref("Pull"))),
+    "ServerTools": _all(tools=_list(_all(name=_TEXT, description=_TEXT, parameters={"type": "object"}))),
+    "ToolResult": _all(result=_TEXT),
     "Readiness": {  # the other two are for those who have a key, where keys are needed
         **_all(status={"const": "ready"}, model=_TEXT, worker={"enum": ["idle", "loading", "loaded"]}),
         "required": ["status"],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 
 from flask import Flask, Response, g, request
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -16,7 +17,8 @@ from prometheus_client.registry import Collector
 from localphi.chat import Chunk, Finished, Item
 from localphi.engine.client import Answer, Engines
 from localphi.errors import LocalphiError
-from localphi.routes.tracing import AnswerTrace, Tracing
+from localphi.routes.tracing import Tracing
+from localphi.tracing import AnswerTrace
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _SPEEDS = (1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1000, 2000, 5000)
@@ -98,7 +100,7 @@ class Metrics:
     def watch(self, model_id: str, answers: Iterable[Answer]) -> None:
         """Count the answers of the request at hand. model_id: one of the store's."""
         for answer in answers:
-            trace = self._tracing.of_answer(model_id, g.started_s)
+            trace = self._tracing.of_answer(model_id, answer, g.started_s)
             answer.watch(_Meter(self, model_id, answer, g.started_s, trace))
 
     def text(self) -> bytes:
@@ -145,8 +147,8 @@ class _Meter:
         if not self._entered and self._answer.queued_s is not None:
             self._entered = True
             metrics.queue_s.labels(model_id).observe(self._answer.queued_s)
-            if self._trace is not None:
-                self._trace.reached("prompt", self._started_s + self._answer.queued_s)
+        if self._trace is not None:
+            self._trace(item)
         match item:
             case Chunk(text=text, token_ids=token_ids):
                 self._begin(bool(text or token_ids))
@@ -173,16 +175,12 @@ class _Meter:
             self._begun = True
             seconds = time.perf_counter() - self._started_s
             self._metrics.first_token_s.labels(self._model_id).observe(seconds)
-            if self._trace is not None:
-                self._trace.reached("answer", self._started_s + seconds)
 
     def _count_tokens(self, number: int) -> None:
         self._counted += number
         self._metrics.generated_tokens.labels(self._model_id).inc(number)
 
     def _end(self, how: str) -> None:
-        if self._trace is not None:
-            self._trace.end(how, self._counted)
         self._metrics.answers.labels(self._model_id, how).inc()
 
 
@@ -219,7 +217,9 @@ class _Engines(Collector):
             restarts.add_metric([model_id], state.restarts)
             loads.add_metric([model_id], state.loads)
             unloads.add_metric([model_id], state.unloads)
-        yield from (active, queue, loaded, restarts, loads, unloads, kv_used, *self._places())
+        yield from (active, queue, loaded, restarts, loads, unloads, kv_used)
+        yield from self._places()
+        yield from self._replicas()
 
     def _places(self) -> Iterator[Metric]:
         """Of upstream servers and replicas, by their names: those that were configured, or that Ray gave."""
@@ -247,3 +247,45 @@ class _Engines(Collector):
                 for name, family in families.items():
                     family.add_metric([model_id, where], getattr(counts, name))
         yield from (active, *families.values(), first)
+
+    def _replicas(self) -> Iterator[Metric]:
+        """What replicas in Ray say of themselves, the work that other fronts give them included."""
+        labels = ["model", "replica"]
+        gauges = {
+            "active": "Answers that a replica works on.",
+            "queue_length": "Requests in a replica that are next.",
+            "kv_used_ratio": "Part of a replica's KV pool that answers were promised.",
+            "memory_bytes": "Memory of a replica's worker.",
+        }
+        counters = {
+            "answers": "Answers that a replica has completed.",
+            "prompt_tokens": "Tokens of the prompts of completed answers.",
+            "cached_tokens": "Tokens of those prompts that it need not compute again.",
+            "generated_tokens": "Tokens of completed answers that it has generated.",
+            "decode_seconds": "From the first to the last token of completed answers.",
+            "restarts": "Workers that a replica started because one had died.",
+        }
+        families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {
+            name: GaugeMetricFamily(f"localphi_replica_{name}", about, labels=labels)
+            for name, about in gauges.items()
+        } | {
+            name: CounterMetricFamily(f"localphi_replica_{name}", about, labels=labels)
+            for name, about in counters.items()
+        }
+        first = SummaryMetricFamily(
+            "localphi_replica_first_token_seconds",
+            "From a request's arrival in a replica to its first token.",
+            labels=labels,
+        )
+        for each in self._engines.replicas():
+            where = [each.model, each.replica]
+            first.add_metric(where, each.begun, each.first_token_s)
+            numbers = asdict(each) | {
+                "queue_length": max(0, each.held - each.active),
+                "kv_used_ratio": each.kv_used,
+                "decode_seconds": each.decode_s,
+            }
+            for name, family in families.items():
+                if numbers[name] is not None:
+                    family.add_metric(where, numbers[name])
+        yield from (*families.values(), first)

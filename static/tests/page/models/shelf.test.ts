@@ -61,6 +61,7 @@ test('the shelf shows what the server has and what fits it', async () => {
   expect(models[0]).toEqual({
     ...{ id: 'localphi-demo', name: 'localphi demo', licence: 'MIT', contextLength: 2048 },
     ...{ sizeBytes: 7123968, tokenBytes: 6144, forBrowsers: true },
+    browserTokenBytes: 6144,
   });
   expect(models[1]).toMatchObject({
     id: 'demo:hi',
@@ -73,8 +74,8 @@ test('the shelf shows what the server has and what fits it', async () => {
       ...{ sizeBytes: 2e9, here: false },
     },
   ]);
-  expect(await shelf.contextLength('localphi-demo')).toBe(2048);
-  expect(await shelf.contextLength('unknown')).toBeNull();
+  expect(await shelf.model('localphi-demo')).toBe(models[0]);
+  expect(await shelf.model('unknown')).toBeNull();
 });
 
 test('a fetch is followed to its end, and then the models are asked for again', async () => {

@@ -4,6 +4,7 @@ import type { AnswerEnd, AnswerHandlers, Backend } from '../../../page/backend';
 import { Conversation } from '../../../page/conversation';
 import { parseChats, toJson } from '../../../page/chats/transfer';
 import type { ToolRun } from '../../../page/tools/run';
+import type { PageTool } from '../../../page/tools/tool';
 import type { AnswerStats, ChatOptions, Message } from '../../../shared/protocol';
 
 const STATS: AnswerStats = {
@@ -138,4 +139,54 @@ test('without tools nothing is offered', async () => {
   chatWith(backend, false);
   await settle();
   expect(backend.asked[0]!.options.tools).toBeUndefined();
+});
+
+test('a tool of the server is offered beside them, waited for, and left when the answer is stopped', async () => {
+  let finish: (result: string) => void = () => {};
+  const tool: PageTool = {
+    ...{ name: 'docs-search', description: '', parameters: '{}' },
+    run: (_, { signal }) =>
+      new Promise((resolve, reject) => {
+        finish = resolve;
+        signal.addEventListener('abort', () => {
+          reject(new Error('stopped'));
+        });
+      }),
+  };
+  const backend: Backend = {
+    chat: (messages, options, handlers) => {
+      const last = messages.at(-1)!;
+      if (last.role === 'tool') {
+        handlers.onText(last.content);
+        return Promise.resolve<AnswerEnd>({ reason: 'stop', stats: STATS, ids: null });
+      }
+      expect(options.tools!.map(({ name }) => name)).toContain('docs-search');
+      handlers.onCall?.({ type: 'call', index: 0, callId: 'c', name: 'docs-search' });
+      handlers.onCall?.({ type: 'arguments', index: 0, text: '{}' });
+      return Promise.resolve<AnswerEnd>({ reason: 'tool_calls', stats: STATS, ids: null });
+    },
+  };
+  const source = { ready: () => Promise.resolve(backend), replace: () => Promise.resolve(null) };
+  const conversation = new Conversation(source, 'a', () => ({
+    ...{ systemPrompt: '', options: {}, tools: true },
+    serverTools: () => Promise.resolve([tool]),
+  }));
+  conversation.send('Rent?');
+  await settle();
+  runsOf(conversation)[0]!.decide(true);
+  await settle();
+  expect(runsOf(conversation)[0]!.now.value.state).toBe('running');
+  expect(runsOf(conversation)[0]!.stored).toBeNull();
+  finish('In June.');
+  await settle();
+  expect(lastOf(conversation).content.value).toBe('In June.');
+
+  conversation.send('And the car?');
+  await settle();
+  runsOf(conversation)[0]!.decide(true);
+  await settle();
+  conversation.stop();
+  await settle();
+  expect(runsOf(conversation)[0]!.now.value.state).toBe('failed');
+  expect(conversation.busy.value).toBe(false);
 });

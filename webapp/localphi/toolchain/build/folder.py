@@ -28,7 +28,9 @@ from localphi.models.manifest import (
     write_manifest,
 )
 from localphi.toolchain.build.canary import canary_prompt, continued, open_graph
+from localphi.toolchain.build.passes import import_graph
 from localphi.toolchain.build.recipes import Recipe
+from localphi.toolchain.graphs.webnn import LAST_POSITION
 
 COMMON = (CONFIG, TOKENIZER, TOKENIZER_CONFIG)
 _DEMANDING_LEVEL = 4  # of accuracy: the activations are rounded to int8, by each runtime in its own way
@@ -199,11 +201,14 @@ def _canary_prompt(folder: Path, prompt_format: PromptFormat, context: int) -> t
 def _canary(folder: Path, graph: GraphFiles, prompt: tuple[int, ...]) -> Canary | None:
     """What the graph answers here; None where that says nothing about the device it is for.
 
-    That is a graph which this CPU cannot run (float16), and one whose activations are rounded by each runtime
-    in its own way. Raises CannotBuild for a float32 graph that cannot be run.
+    That is a graph which this CPU cannot run (float16), one whose activations are rounded by each runtime in
+    its own way, and one that asks for a position, which ONNX Runtime GenAI cannot tell. Raises CannotBuild
+    for a float32 graph that cannot be run.
     """
     recipe = graph.recipe
     if recipe.accuracy_level == _DEMANDING_LEVEL and not recipe.for_server:
+        return None
+    if any(entry.name == LAST_POSITION for entry in import_graph(folder / graph.names[0]).graph.input):
         return None
     try:
         expected = continued(open_graph(folder, graph.names[0]), prompt)

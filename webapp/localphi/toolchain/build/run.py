@@ -112,6 +112,8 @@ def build(job: Job, say: Say = lambda _: None) -> Manifest:
     assemble(folder, graphs, about)
     if job.paged and "server-cpu" in job.devices:
         _add_paged_graph(folder, say)
+    if "webnn" in job.devices and not job.only_config:
+        _let_webnn_ask(folder, say)
     _publish(folder, job, graphs)
     shutil.rmtree(work, ignore_errors=True)
     return load_manifest(job.out)
@@ -134,6 +136,16 @@ def _add_paged_graph(folder: Path, say: Say) -> None:
         add_paged_graph(folder)
     except LocalphiError as error:
         say(f"going on without it: {error.message}")
+
+
+def _let_webnn_ask(folder: Path, say: Say) -> None:
+    """After the canary, which ONNX Runtime GenAI finds out: it has no positions to ask for."""
+    from localphi.toolchain.graphs.webnn import let_built_graph_ask
+
+    try:
+        let_built_graph_ask(folder)
+    except LocalphiError as error:
+        say(f"prompts are read token by token on WebNN: {error.message}")
 
 
 def _publish(folder: Path, job: Job, graphs: Sequence[GraphFiles]) -> None:

@@ -36,18 +36,17 @@ def paged(folder: Path) -> None:
 @main.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 def lora(folder: Path) -> None:
-    """Add to the model in FOLDER the graph that LoRA adapters are put into.
+    """Add to the model in FOLDER the graphs that LoRA adapters are put into, for server and browsers.
 
-    Its localphi.json then names it, and requests may name an adapter. The weights are not copied.
+    Its localphi.json then names them, and requests may name an adapter. The weights are not copied.
     """
-    from localphi.toolchain.graphs.lora import add_lora_graph
+    from localphi.toolchain.graphs.lora import add_lora_graphs
 
     try:
-        added = add_lora_graph(folder)
+        added = add_lora_graphs(folder)
     except LocalphiError as error:
         raise click.ClickException(error.message) from error
-    size = (folder / added.graph).stat().st_size
-    click.echo(f"{folder / added.graph}: {size / 1e6:.2f} MB, {len(added.sites)} layers can be adapted")
+    click.echo(added.told())
 
 
 @main.command()

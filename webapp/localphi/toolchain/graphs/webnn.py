@@ -7,6 +7,7 @@ Shapes are fixed there, and a prompt is padded at its end: which position the lo
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from localphi.toolchain.quantize.floatgraph import (
     attribute,
     graph_name,
     import_onnx,
+    read_graph,
     with_all_positions,
 )
 
@@ -65,6 +67,26 @@ def add_webnn_variant(folder: Path) -> Variant:
     return variant
 
 
+def let_built_graph_ask(folder: Path) -> None:
+    """Let the graph that was built for WebNN compute the logits of the position that it is asked for.
+
+    It gave those of the last one, which is padding where a prompt is read at once. Raises CannotRewrite.
+    """
+    manifest = load_manifest(folder)
+    (name,) = (name for name in manifest.variants[DEVICE].files if name.endswith(".onnx"))
+    proto = with_all_positions(read_graph(folder, name))
+    nodes = list(proto.graph.node)
+    _ask_for_position(proto.graph, nodes)
+    kept = [type(node).FromString(node.SerializeToString()) for node in nodes]
+    del proto.graph.node[:]
+    proto.graph.node.extend(kept)
+    partial = folder / f"{name}.partial"
+    partial.write_bytes(proto.SerializeToString(deterministic=True))
+    os.replace(partial, folder / name)  # what is there may be a link
+    files = {**manifest.files, name: describe_file(folder / name, manifest.chunk_bytes)}
+    write_manifest(folder, replace(manifest, files=files))
+
+
 def webnn_proto(proto: Any) -> Any:
     """The graph for WebNN. `proto` holds its weights, and is not changed. Raises CannotRewrite."""
     result = with_all_positions(proto)
@@ -80,10 +102,6 @@ def webnn_proto(proto: Any) -> Any:
     kept = [tensor for name, tensor in weights.items() if name in used]
     del graph.initializer[:], graph.value_info[:]
     graph.initializer.extend(kept)
-    for output in graph.output:  # what is written is as long as what is read
-        dims = output.type.tensor_type.shape.dim
-        if len(dims) == 4:
-            dims[2].dim_param = "past_sequence_length"
     return result
 
 
@@ -138,7 +156,10 @@ def _signed(name: str, values: NDArray[Any], wide: bool) -> Any:
 
 
 def _ask_for_position(graph: Any, nodes: list[Any]) -> None:
-    """Compute the head for one position only, given as an input. `nodes` is in order; adds to it."""
+    """Compute the head for one position only, given as an input. `nodes` is in order; adds to it.
+
+    Keys and values that are written are then as long as those that are read, however many tokens there are.
+    """
     onnx = import_onnx()
     (number,) = [i for i, node in enumerate(nodes) if "logits" in node.output]
     head = nodes[number]
@@ -150,7 +171,9 @@ def _ask_for_position(graph: Any, nodes: list[Any]) -> None:
     nodes.insert(number, gather)
     graph.input.append(onnx.helper.make_tensor_value_info(LAST_POSITION, INT64, [1]))
     for output in graph.output:
+        dims = output.type.tensor_type.shape.dim
         if output.name == "logits":
-            dim = output.type.tensor_type.shape.dim[1]
-            dim.Clear()
-            dim.dim_value = 1
+            dims[1].Clear()
+            dims[1].dim_value = 1
+        elif len(dims) == 4:
+            dims[2].dim_param = "past_sequence_length"

@@ -44,12 +44,16 @@ def graph_name(folder: Path) -> str:
     return read_genai_config(folder).graph or "model.onnx"
 
 
-def read_graph(folder: Path) -> Any:
-    """The ModelProto of a model folder, without what lies in other files. Raises CannotQuantize."""
+def read_graph(folder: Path, name: str | None = None) -> Any:
+    """The ModelProto of a model folder, without what lies in other files. Raises CannotQuantize.
+
+    name: of its file, where it is not the one that genai_config.json names.
+    """
     onnx = import_onnx()
-    path = folder / graph_name(folder)
+    path = folder / (name or graph_name(folder))
     if not path.is_file():
-        raise CannotQuantize(f"{folder} has no {path.name}, which its genai_config.json names.")
+        by = "localphi.json" if name else "genai_config.json"
+        raise CannotQuantize(f"{folder} has no {path.name}, which its {by} names.")
     try:
         return onnx.load(str(path), load_external_data=False)
     except Exception as error:  # protobuf's own errors have no public base
