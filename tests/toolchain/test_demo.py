@@ -261,7 +261,7 @@ def test_a_short_training_gives_a_model_folder_that_the_engine_runs(tmp_path: Pa
         subprocess.run(command, check=True, cwd=tmp_path)
 
     demo("tokenizer")
-    demo("train", "--steps", "2")
+    demo("train", "--steps", "20")
     demo("export", "--out", str(out))
     manifest = load_manifest(out)
     backend = GeneratorBackend(out, manifest, threads=2, max_active=1, kv_budget_bytes=2**30)
@@ -269,7 +269,7 @@ def test_a_short_training_gives_a_model_folder_that_the_engine_runs(tmp_path: Pa
     events: list[Event] = []
     while backend.busy:
         events += [event for _, event in backend.step()]
-    assert isinstance(events[-1], Finished), "whatever a network of two steps says, it says it to an end"
+    assert isinstance(events[-1], Finished), "whatever a network of 20 steps says, it says it to an end"
     assert load_manifest(work / "fp32").id == "localphi-demo-fp32"
     for file in out.iterdir():
         assert str(tmp_path).encode() not in file.read_bytes(), f"{file.name} holds a path of this machine"

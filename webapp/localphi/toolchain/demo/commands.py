@@ -124,7 +124,7 @@ def export(work: Path, out: Path) -> None:
     """Quantize to int4 and write the model folder with its manifest; the fp32 parent goes into WORK."""
     from localphi.toolchain.demo.describe import describe_folder
     from localphi.toolchain.demo.export import export_model
-    from localphi.toolchain.graphs.lora import add_lora_graph
+    from localphi.toolchain.graphs.lora import add_lora_graphs
     from localphi.toolchain.graphs.paged import add_paged_graph
 
     parent = work / "fp32"
@@ -133,7 +133,7 @@ def export(work: Path, out: Path) -> None:
     export_model(work / "trained", work / "tokenizer", out, work, "int4")
     describe_folder(out)
     add_paged_graph(out)
-    add_lora_graph(out)
+    add_lora_graphs(out)
     click.echo(f"{out}: {sum(file.stat().st_size for file in out.iterdir()) / 1e6:.1f} MB")
 
 
