@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, Response, expect
 
-from driving import ready, violations
+from driving import ready, violations_in_both_themes
 from localphi.config import Settings
 from pdfs import pdf
 from serving import LiveServer, serving
@@ -46,14 +46,6 @@ def shared(browser: Browser, echo: LiveServer) -> Iterator[Page]:
     context.close()
 
 
-def _axe(page: Page) -> list[str]:
-    found: list[str] = []
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-        found += [f"{scheme}: {line}" for line in violations(page)]
-    return found
-
-
 def _ask(page: Page, text: str) -> None:
     page.get_by_test_id("composer").fill(text)
     before = page.get_by_test_id("message-assistant").count()
@@ -63,16 +55,16 @@ def _ask(page: Page, text: str) -> None:
 
 
 def test_axe_finds_nothing_on_any_screen_in_either_theme(shared: Page) -> None:
-    found = _axe(shared)
+    found = violations_in_both_themes(shared)
     _ask(shared, ANSWER)
     shared.get_by_test_id("chat-more").click()
-    found += _axe(shared)
+    found += violations_in_both_themes(shared)
     shared.get_by_test_id("chat-more").click()
     shared.get_by_test_id("attach").set_input_files(
         {"name": "a.txt", "mimeType": "text/plain", "buffer": b"hello"}
     )
     shared.get_by_test_id("device").click()
-    found += _axe(shared)
+    found += violations_in_both_themes(shared)
     shared.get_by_test_id("device").click()
     shared.get_by_test_id("remove-attachment").click()
     for opener, shown in (
@@ -82,11 +74,11 @@ def test_axe_finds_nothing_on_any_screen_in_either_theme(shared: Page) -> None:
     ):
         shared.get_by_test_id(opener).click()
         expect(shared.get_by_test_id(shown)).to_be_visible()
-        found += _axe(shared)
+        found += violations_in_both_themes(shared)
         shared.keyboard.press("Escape")
     shared.set_viewport_size({"width": 360, "height": 640})
     shared.get_by_test_id("toggle-list").click()
-    found += _axe(shared)
+    found += violations_in_both_themes(shared)
     shared.keyboard.press("Escape")
     shared.set_viewport_size({"width": 1100, "height": 760})
     assert found == []
@@ -97,7 +89,7 @@ def test_an_error_is_accessible_too(shared: Page) -> None:
     shared.get_by_test_id("composer").fill("Hello")
     shared.get_by_test_id("composer").press("Enter")
     expect(shared.get_by_test_id("error")).to_be_visible()
-    assert _axe(shared) == []
+    assert violations_in_both_themes(shared) == []
     shared.unroute("**/v1/chat/completions")
     shared.get_by_test_id("retry").click()
     expect(shared.get_by_test_id("message-assistant").last).to_have_attribute("data-status", "done")
