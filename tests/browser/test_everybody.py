@@ -26,6 +26,12 @@ x = 1
 | a | b |
 |---|---|
 | 1 | 2 |"""
+ANIMATIONS = """document.getAnimations().map(
+  ({ animationName, transitionProperty }) => animationName ?? transitionProperty)"""
+TIMED = """[...document.querySelectorAll('*')].flatMap((element) => ['', '::before', '::after']
+  .map((pseudo) => getComputedStyle(element, pseudo))
+  .filter((style) => style.animationName !== 'none' || parseFloat(style.transitionDuration) > 0)
+  .map(() => element.outerHTML))"""
 TAGS = {"de-AT": "de", "zh-TW": "zh-Hant"}
 
 
@@ -155,6 +161,22 @@ def test_another_language_is_chosen_at_once_and_for_later(shared: Page) -> None:
     shared.get_by_test_id("language").select_option("")
     expect(shared.get_by_test_id("new-chat")).to_contain_text("New chat")
     shared.keyboard.press("Escape")
+
+
+def test_who_wants_no_motion_sees_none(shared: Page) -> None:
+    """Even while an answer is awaited, and the chat's dot breathes for everybody else."""
+    shared.route("**/v1/chat/completions", lambda route: None)
+    shared.emulate_media(reduced_motion="no-preference")
+    shared.get_by_test_id("composer").fill("Wait")
+    shared.get_by_test_id("composer").press("Enter")
+    expect(shared.get_by_test_id("stop")).to_be_visible()
+    assert "breathe" in shared.evaluate(ANIMATIONS)
+    shared.emulate_media(reduced_motion="reduce")
+    assert shared.evaluate(ANIMATIONS) == []
+    assert shared.evaluate(TIMED) == []
+    shared.get_by_test_id("stop").click()
+    ready(shared)
+    shared.unroute("**/v1/chat/completions")
 
 
 def test_a_preset_becomes_the_system_prompt(shared: Page) -> None:
