@@ -1,4 +1,4 @@
-import { useSignal } from '@preact/signals';
+import { useComputed, useSignal } from '@preact/signals';
 import type { Signal } from '@preact/signals';
 
 import { Alternatives } from './alternatives';
@@ -10,6 +10,8 @@ import { ErrorBox } from './error-box';
 import { Markdown } from './markdown/view';
 import { ReadAloud } from './read-aloud';
 import { strings } from './strings';
+import { Citations, citationsOf } from './tools/citations';
+import { Sources } from './tools/sources';
 import { ToolCards } from './tools/tool-cards';
 
 interface Props {
@@ -24,6 +26,7 @@ export function AnswerView({ entry, conversation, last }: Props) {
   const text = entry.content.value;
   const growing = grows(entry);
   const runs = entry.runs.value;
+  const citations = useComputed(() => citationsOf(entry.id, entry.runs.value)).value;
   const comparing = useSignal(false);
   const several = conversation.alternatives(entry).length > 1;
   const asking = runs.some((run) => run.now.value.state === 'asking');
@@ -38,12 +41,14 @@ export function AnswerView({ entry, conversation, last }: Props) {
       data-testid="message-assistant"
       data-status={status.state}
     >
-      <ToolCards runs={runs} />
+      <ToolCards runs={runs} citations={citations} />
       {comparing.value && several && !growing ? (
         <Comparison entry={entry} conversation={conversation} />
       ) : (
         <div class="text" data-testid="answer-text">
-          <Markdown text={text} growing={growing} />
+          <Citations.Provider value={citations}>
+            <Markdown text={text} growing={growing} />
+          </Citations.Provider>
         </div>
       )}
       {status.state === 'failed' && (
@@ -52,6 +57,7 @@ export function AnswerView({ entry, conversation, last }: Props) {
           onRetry={last && status.error.kind !== 'context' ? retry : null}
         />
       )}
+      {!growing && text !== '' && <Sources citations={citations} />}
       <div class="answer-foot">
         {!growing && (
           <AnswerActions

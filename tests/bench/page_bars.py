@@ -5,7 +5,9 @@
 `usable`: from the request to a box that takes text, with the model's files refused. `scripts`: what the
 page loads before anybody does anything, gzip, without ONNX Runtime and the worker. `longest task`: of the
 main thread from sending to the end of an answer, on WASM by the demo model, and by a server that says
-some four hundred words as fast as it can.
+some four hundred words as fast as it can. `frames`: the times between them, while an answer comes with a
+hundred tokens a second, and while a chat of a thousand messages is scrolled with the wheel from its end to
+its start; the longest, and the one that 5 % exceed.
 """
 
 from __future__ import annotations
@@ -34,6 +36,35 @@ OBSERVE_PAINT = """new MutationObserver((_, observer) => {
   observer.disconnect();
   window.usableMs = performance.now();
 }).observe(document, { childList: true, subtree: true });"""
+NOTE_FRAMES = """() => {
+  window.frames_ms = [];
+  let last = performance.now();
+  const note = (now) => {
+    frames_ms.push(now - last);
+    last = now;
+    requestAnimationFrame(note);
+  };
+  requestAnimationFrame(note);
+}"""
+PACE = """const real = window.fetch.bind(window);
+window.fetch = async (...asked) => {
+  const response = await real(...asked);
+  if (!String(asked[0]).includes('/v1/chat/completions')) return response;
+  const events = (await response.text()).split(/(?<=\\n\\n)/);
+  const startMs = performance.now();
+  const body = new ReadableStream({
+    async pull(controller) {
+      const sent = (this.sent ??= 0);
+      if (sent === events.length) return controller.close();
+      const waitMs = startMs + 10 * sent - performance.now();
+      if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs));
+      controller.enqueue(new TextEncoder().encode(events[sent]));
+      this.sent += 1;
+    },
+  });
+  return new Response(body, response);
+};"""
+MESSAGES = 1_000
 TRACED = ["toplevel", "devtools.timeline", "disabled-by-default-devtools.timeline"]
 
 
@@ -88,6 +119,63 @@ def longest_task_ms(browser: Browser, url: str, question: str) -> tuple[float, f
     return max(task["dur"] for task in tasks) / 1000, max(task["tdur"] for task in tasks) / 1000
 
 
+def frames_while_answering(browser: Browser, url: str) -> list[float]:
+    """A hundred tokens a second."""
+    context = browser.new_context(service_workers="block")
+    context.add_init_script(PACE)
+    page = context.new_page()
+    page.goto(url)
+    ready(page)
+    _ask(page, "Hello")
+    page.get_by_test_id("composer").fill(WORDS)
+    page.evaluate(NOTE_FRAMES)
+    _send(page)
+    return _frames(page)
+
+
+def frames_while_scrolling(browser: Browser, url: str) -> list[float]:
+    context = browser.new_context(service_workers="block")
+    page = context.new_page()
+    page.goto(url)
+    ready(page)
+    page.get_by_test_id("import").set_input_files(
+        {"name": "long.json", "mimeType": "application/json", "buffer": _long_chat()}
+    )
+    page.get_by_test_id("chat-title").first.click()
+    expect(page.get_by_test_id("message-assistant")).to_have_count(MESSAGES // 2, timeout=60_000)
+    page.wait_for_timeout(1_000)
+    page.mouse.move(600, 300)
+    page.evaluate(NOTE_FRAMES)
+    for _ in range(1_000):
+        page.mouse.wheel(0, -400)
+        if page.evaluate("scrollY") == 0:
+            return _frames(page)
+    raise AssertionError("the chat has no start")
+
+
+def _frames(page: Page) -> list[float]:
+    frames: list[float] = page.evaluate("frames_ms")
+    page.context.close()
+    return frames
+
+
+def _long_chat() -> bytes:
+    messages = [
+        {
+            **{"id": str(i), "parentId": str(i - 1) if i else None, "madeMs": i, "state": "done"},
+            **{
+                "role": "assistant" if i % 2 else "user",
+                "content": WORDS[:600] if i % 2 else f"Question {i}",
+            },
+            **{"stats": None, "error": None},
+        }
+        for i in range(MESSAGES)
+    ]
+    chat = {"id": "long", "title": "Long", "pinned": False, "madeMs": 1, "askedMs": 1, "chosen": {}}
+    file = {"format": "localphi-chats", "version": 1, "chats": [{**chat, "messages": messages}]}
+    return json.dumps(file).encode()
+
+
 def _thread(event: dict[str, Any]) -> tuple[int, int]:
     return event["pid"], event["tid"]
 
@@ -113,7 +201,12 @@ def measure() -> dict[str, Any]:
             usable = usable_ms(browser, server.url)
             wasm = longest_task_ms(browser, f"{server.url}/?device=wasm", "Which Phi models are there?")
         with serving(Settings(home=Path(home) / "echo", backend="echo")) as server:
-            fast = longest_task_ms(browser, f"{server.url}/?device=server", WORDS)
+            on_server = f"{server.url}/?device=server"
+            fast = longest_task_ms(browser, on_server, WORDS)
+            frames = {
+                "an answer of 100 tokens/s": frames_while_answering(browser, on_server),
+                f"scrolling {MESSAGES:,} messages": frames_while_scrolling(browser, on_server),
+            }
         version = browser.version
         browser.close()
     return {
@@ -121,6 +214,14 @@ def measure() -> dict[str, Any]:
         "usable_ms": round(usable),
         "scripts_bytes": script_bytes(),
         "longest_task_ms": {"wasm": wasm, "fast server": fast},
+        "frames_ms": {what: _spread(times) for what, times in frames.items()},
+    }
+
+
+def _spread(times: list[float]) -> dict[str, float]:
+    return {
+        **{"count": len(times), "median": round(statistics.median(times), 1)},
+        **{"p95": round(statistics.quantiles(times, n=20)[-1], 1), "longest": round(max(times), 1)},
     }
 
 
@@ -132,6 +233,11 @@ def main() -> None:
     for where, (clock, processor) in found["longest_task_ms"].items():
         times = f"{clock:.0f} ms, {processor:.0f} ms of them at work"
         print(f"| longest task while answering, {where} | {times} | 50 ms |")
+    for what, spread in found["frames_ms"].items():
+        times = (
+            f"median {spread['median']} ms, 95 % within {spread['p95']} ms, longest {spread['longest']} ms"
+        )
+        print(f"| frames, {what} | {times} | 16.7 ms |")
     print(json.dumps(found))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, Response, expect
 
-from driving import ready, violations
+from driving import ready, violations_in_both_themes
 from localphi.config import Settings
 from pdfs import pdf
 from serving import LiveServer, serving
@@ -26,6 +26,12 @@ x = 1
 | a | b |
 |---|---|
 | 1 | 2 |"""
+ANIMATIONS = """document.getAnimations().map(
+  ({ animationName, transitionProperty }) => animationName ?? transitionProperty)"""
+TIMED = """[...document.querySelectorAll('*')].flatMap((element) => ['', '::before', '::after']
+  .map((pseudo) => getComputedStyle(element, pseudo))
+  .filter((style) => style.animationName !== 'none' || parseFloat(style.transitionDuration) > 0)
+  .map(() => element.outerHTML))"""
 TAGS = {"de-AT": "de", "zh-TW": "zh-Hant"}
 
 
@@ -46,14 +52,6 @@ def shared(browser: Browser, echo: LiveServer) -> Iterator[Page]:
     context.close()
 
 
-def _axe(page: Page) -> list[str]:
-    found: list[str] = []
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-        found += [f"{scheme}: {line}" for line in violations(page)]
-    return found
-
-
 def _ask(page: Page, text: str) -> None:
     page.get_by_test_id("composer").fill(text)
     before = page.get_by_test_id("message-assistant").count()
@@ -63,16 +61,16 @@ def _ask(page: Page, text: str) -> None:
 
 
 def test_axe_finds_nothing_on_any_screen_in_either_theme(shared: Page) -> None:
-    found = _axe(shared)
+    found = violations_in_both_themes(shared)
     _ask(shared, ANSWER)
     shared.get_by_test_id("chat-more").click()
-    found += _axe(shared)
+    found += violations_in_both_themes(shared)
     shared.get_by_test_id("chat-more").click()
     shared.get_by_test_id("attach").set_input_files(
         {"name": "a.txt", "mimeType": "text/plain", "buffer": b"hello"}
     )
     shared.get_by_test_id("device").click()
-    found += _axe(shared)
+    found += violations_in_both_themes(shared)
     shared.get_by_test_id("device").click()
     shared.get_by_test_id("remove-attachment").click()
     for opener, shown in (
@@ -82,11 +80,11 @@ def test_axe_finds_nothing_on_any_screen_in_either_theme(shared: Page) -> None:
     ):
         shared.get_by_test_id(opener).click()
         expect(shared.get_by_test_id(shown)).to_be_visible()
-        found += _axe(shared)
+        found += violations_in_both_themes(shared)
         shared.keyboard.press("Escape")
     shared.set_viewport_size({"width": 360, "height": 640})
     shared.get_by_test_id("toggle-list").click()
-    found += _axe(shared)
+    found += violations_in_both_themes(shared)
     shared.keyboard.press("Escape")
     shared.set_viewport_size({"width": 1100, "height": 760})
     assert found == []
@@ -97,7 +95,7 @@ def test_an_error_is_accessible_too(shared: Page) -> None:
     shared.get_by_test_id("composer").fill("Hello")
     shared.get_by_test_id("composer").press("Enter")
     expect(shared.get_by_test_id("error")).to_be_visible()
-    assert _axe(shared) == []
+    assert violations_in_both_themes(shared) == []
     shared.unroute("**/v1/chat/completions")
     shared.get_by_test_id("retry").click()
     expect(shared.get_by_test_id("message-assistant").last).to_have_attribute("data-status", "done")
@@ -163,6 +161,22 @@ def test_another_language_is_chosen_at_once_and_for_later(shared: Page) -> None:
     shared.get_by_test_id("language").select_option("")
     expect(shared.get_by_test_id("new-chat")).to_contain_text("New chat")
     shared.keyboard.press("Escape")
+
+
+def test_who_wants_no_motion_sees_none(shared: Page) -> None:
+    """Even while an answer is awaited, and the chat's dot breathes for everybody else."""
+    shared.route("**/v1/chat/completions", lambda route: None)
+    shared.emulate_media(reduced_motion="no-preference")
+    shared.get_by_test_id("composer").fill("Wait")
+    shared.get_by_test_id("composer").press("Enter")
+    expect(shared.get_by_test_id("stop")).to_be_visible()
+    assert "breathe" in shared.evaluate(ANIMATIONS)
+    shared.emulate_media(reduced_motion="reduce")
+    assert shared.evaluate(ANIMATIONS) == []
+    assert shared.evaluate(TIMED) == []
+    shared.get_by_test_id("stop").click()
+    ready(shared)
+    shared.unroute("**/v1/chat/completions")
 
 
 def test_a_preset_becomes_the_system_prompt(shared: Page) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, Route, expect
 
-from driving import READY_MS, Open, ready
+from driving import READY_MS, Open, ready, violations_in_both_themes
 from localphi.chat import ServerTool, Tool
 from localphi.config import Settings
 from localphi.errors import ToolFailed
@@ -32,7 +32,7 @@ def _ask(page: Page) -> None:
     page.get_by_test_id("composer").press("Enter")
 
 
-def test_a_call_waits_for_consent_and_its_card_is_kept(open_page: Open, problems: list[str]) -> None:
+def test_a_call_waits_for_consent_and_its_card_is_kept(open_page: Open) -> None:
     page = open_page("?device=wasm")
     _offer(page)
     _ask(page)
@@ -56,7 +56,6 @@ def test_a_call_waits_for_consent_and_its_card_is_kept(open_page: Open, problems
     page.reload()
     ready(page)
     expect(page.get_by_test_id("tool-card")).to_have_attribute("data-state", "done")
-    assert problems == []
 
 
 def test_a_call_that_is_not_allowed_does_not_run(open_page: Open) -> None:
@@ -76,26 +75,36 @@ def test_without_the_setting_no_tool_is_offered(open_page: Open) -> None:
     expect(page.get_by_test_id("tool-card")).to_have_count(0)
 
 
-def test_a_tool_of_the_server_runs_there_when_it_is_allowed(
-    context: BrowserContext, echo_settings: Settings, problems: list[str]
-) -> None:
-    """The model is one that calls it once, and then says what it was told."""
+PASSAGES = [
+    {"source": "guide.md, Rent", "text": "The rent is due in June."},
+    {"source": "report.pdf, page 2", "text": "It was paid in May."},
+]
+
+
+def _search(arguments: Mapping[str, Any]) -> str:
+    match arguments["query"]:
+        case "rent":
+            return "The rent is due in June."
+        case "documents":
+            return json.dumps(PASSAGES)
+    raise ToolFailed("Nothing is found. Try other words.")
+
+
+@pytest.fixture
+def searching(context: BrowserContext, echo_settings: Settings) -> Iterator[Page]:
+    """The page of a server that searches. The model calls the search once, and says what it was told."""
     parameters = {"type": "object", "properties": {"query": {"type": "string"}}}
-
-    def search(arguments: Mapping[str, Any]) -> str:
-        if arguments["query"] != "rent":
-            raise ToolFailed("Nothing is found. Try other words.")
-        return "The rent is due in June."
-
-    tools = (ServerTool(Tool("docs-search", "Search.", json.dumps(parameters)), search),)
-    offered: list[str] = []
+    tools = (ServerTool(Tool("docs-search", "Search.", json.dumps(parameters)), _search),)
 
     def answer(route: Route) -> None:
         body: Any = route.request.post_data_json
-        offered[:] = [tool["function"]["name"] for tool in body["tools"]]
+        assert [tool["function"]["name"] for tool in body["tools"]] == [
+            *("now", "calculate", "convert", "docs-search")
+        ]
         last = body["messages"][-1]
         if last["role"] == "tool":
-            route.fulfill(body=_stream({"content": last["content"]}, "stop"))
+            said = "Paid [2], not **[7]**." if "report.pdf" in last["content"] else last["content"]
+            route.fulfill(body=_stream({"content": said}, "stop"))
             return
         call = {"name": "docs-search", "arguments": json.dumps({"query": last["content"]})}
         calls = [{"index": 0, "id": "c", "type": "function", "function": call}]
@@ -107,19 +116,39 @@ def test_a_tool_of_the_server_runs_there_when_it_is_allowed(
         page.goto(f"{server.url}/?device=server")
         ready(page)
         _offer(page)
-        for question, state, said in (
-            ("rent", "done", "The rent is due in June."),
-            ("car", "failed", "Nothing is found. Try other words."),
-        ):
-            page.get_by_test_id("composer").fill(question)
-            page.get_by_test_id("composer").press("Enter")
-            card = page.get_by_test_id("tool-card").last
-            expect(card).to_contain_text("The model wants to use the server’s tool docs-search.")
-            page.get_by_test_id("allow-tool").click()
-            expect(card).to_have_attribute("data-state", state)
-            expect(page.get_by_test_id("answer-text").last).to_have_text(said)
-    assert offered == ["now", "calculate", "convert", "docs-search"]
-    assert [text for text in problems if "422" not in text] == []  # browsers note each refusal
+        yield page
+
+
+@pytest.mark.complaints("422")
+def test_a_tool_of_the_server_runs_there_when_it_is_allowed(searching: Page) -> None:
+    page = searching
+    for question, state, said in (
+        ("rent", "done", "The rent is due in June."),
+        ("car", "failed", "Nothing is found. Try other words."),
+        ("documents", "done", "Paid [2], not [7]."),
+    ):
+        page.get_by_test_id("composer").fill(question)
+        page.get_by_test_id("composer").press("Enter")
+        card = page.get_by_test_id("tool-card").last
+        expect(card).to_contain_text("The model wants to use the server’s tool docs-search.")
+        page.get_by_test_id("allow-tool").click()
+        expect(card).to_have_attribute("data-state", state)
+        expect(page.get_by_test_id("answer-text").last).to_have_text(said)
+    sources = page.get_by_test_id("sources")  # of the one answer that has some
+    expect(sources.get_by_role("button")).to_have_text(["1 guide.md, Rent", "2 report.pdf, page 2"])
+    passages = page.get_by_test_id("passage")
+    expect(passages.first).not_to_be_visible()
+    page.reload()  # they are kept with the chat
+    ready(page)
+    mark = page.get_by_test_id("answer-text").last.get_by_role("button")
+    expect(mark).to_have_accessible_name("Source 2: report.pdf, page 2")
+    mark.press("Enter")
+    expect(passages.last.get_by_text("It was paid in May.")).to_be_visible()
+    expect(passages.last.locator("summary")).to_be_focused()
+    expect(passages.first.get_by_text("The rent is due in June.")).not_to_be_visible()
+    sources.get_by_text("1 guide.md, Rent").press("Enter")
+    expect(passages.first.get_by_text("The rent is due in June.")).to_be_visible()
+    assert violations_in_both_themes(page) == []
 
 
 def _stream(delta: dict[str, Any], reason: str) -> str:

@@ -4,6 +4,8 @@ import type { ComponentChildren } from 'preact';
 import { useMemo, useRef } from 'preact/hooks';
 
 import { strings } from '../strings';
+import { Citations } from '../tools/citations';
+import { CitationMark } from '../tools/sources';
 import { CodeBlock } from './code-block';
 import { decodeEntities } from './entities';
 import { Formula } from './formula';
@@ -204,17 +206,25 @@ function drawInline(token: Token, depth: number): ComponentChildren {
 function drawText({ text }: Tokens.Text): ComponentChildren {
   return text
     .split(/<br\s*\/?>/i)
-    .flatMap((part, i) =>
-      i === 0 ? [decodeEntities(part)] : [<br key={i} />, decodeEntities(part)],
-    );
+    .flatMap((part, i) => (i === 0 ? drawCited(part) : [<br key={i} />, ...drawCited(part)]));
 }
+
+function drawCited(text: string): readonly ComponentChildren[] {
+  const parts = text.split(/\[([1-9]\d{0,2})\]/); // every other one is a number
+  return parts.map((part, i) =>
+    i % 2 === 0 ? decodeEntities(part) : <CitationMark key={i} number={Number(part)} />,
+  );
+}
+
+/** A link holds no other. */
+const NONE = [] as const;
 
 function SafeLink({ href, children }: { href: string; children: ComponentChildren }) {
   const address = safeAddress(href);
   if (address === null) return children;
   return (
     <a href={address} target="_blank" rel="noopener noreferrer">
-      {children}
+      <Citations.Provider value={NONE}>{children}</Citations.Provider>
     </a>
   );
 }

@@ -1,9 +1,11 @@
 /** One call of a tool: asked for, perhaps allowed, and what came of it. */
-import { signal } from '@preact/signals';
+import { computed, signal } from '@preact/signals';
 import type { ReadonlySignal } from '@preact/signals';
 
 import { messageOf } from '../../shared/errors';
 import { untilAborted } from '../until-aborted';
+import { passagesIn } from './citations';
+import type { Passage } from './citations';
 
 export const RUN_STATES = ['done', 'failed', 'refused'] as const;
 
@@ -25,6 +27,11 @@ export class ToolRun {
   readonly arguments: string;
   readonly #now = signal<{ readonly state: RunState; readonly result: string }>({
     ...{ state: 'asking', result: '' },
+  });
+  /** Of documents, if it has searched in them. */
+  readonly passages: ReadonlySignal<readonly Passage[]> = computed(() => {
+    const { state, result } = this.#now.value;
+    return state === 'done' ? passagesIn(result) : [];
   });
   readonly #decided: Promise<boolean>;
   #decide: (allowed: boolean) => void = () => {};

@@ -1,21 +1,33 @@
+import type { Citation } from './citations';
 import type { ToolRun } from './run';
 import { toolWords } from './words';
 
+interface Props {
+  readonly runs: readonly ToolRun[];
+  readonly citations: readonly Citation[];
+}
+
 /** What the model asked for, and what came of it: one card for each call. */
-export function ToolCards({ runs }: { readonly runs: readonly ToolRun[] }) {
+export function ToolCards({ runs, citations }: Props) {
   if (runs.length === 0) return null;
   return (
     <ul class="tool-cards">
       {runs.map((run, i) => (
         <li key={i}>
-          <ToolCard run={run} />
+          <ToolCard run={run} citations={citations.filter((one) => one.run === run)} />
         </li>
       ))}
     </ul>
   );
 }
 
-function ToolCard({ run }: { readonly run: ToolRun }) {
+interface CardProps {
+  readonly run: ToolRun;
+  /** The passages that it has found. */
+  readonly citations: readonly Citation[];
+}
+
+function ToolCard({ run, citations }: CardProps) {
   const words = toolWords();
   const { state, result } = run.now.value;
   const name = words.names[run.name] ?? words.onServer(run.name);
@@ -36,11 +48,26 @@ function ToolCard({ run }: { readonly run: ToolRun }) {
           <code>{run.arguments}</code>
         </dd>
         <dt>{words.result}</dt>
-        <dd>
-          <code>{result}</code>
-        </dd>
+        <dd>{citations.length > 0 ? <Passages citations={citations} /> : <code>{result}</code>}</dd>
       </dl>
     </details>
+  );
+}
+
+function Passages({ citations }: Pick<CardProps, 'citations'>) {
+  return (
+    <ul>
+      {citations.map(({ number, source, text, elementId }) => (
+        <li key={number}>
+          <details id={elementId} data-testid="passage">
+            <summary>
+              {number} {source}
+            </summary>
+            <p>{text}</p>
+          </details>
+        </li>
+      ))}
+    </ul>
   );
 }
 

@@ -11,6 +11,8 @@ interface Words {
   readonly refused: (name: string) => string;
   readonly given: string;
   readonly result: string;
+  readonly sources: string;
+  readonly source: (number: number, name: string) => string;
   readonly names: Readonly<Record<string, string>>;
   /** A tool that is not the page's. */
   readonly onServer: (name: string) => string;
@@ -29,6 +31,8 @@ const ENGLISH: Words = {
   refused: (name) => `Did not use the ${name}`,
   given: 'Given',
   result: 'Result',
+  sources: 'Sources',
+  source: (number, name) => `Source ${number}: ${name}`,
   names: { now: 'clock', calculate: 'calculator', convert: 'unit converter' },
   onServer: (name) => `server’s tool ${name}`,
 };
@@ -48,6 +52,8 @@ const WORDS: Readonly<Record<string, Words>> = {
     refused: (name) => `Nicht benutzt: ${name}`,
     given: 'Eingabe',
     result: 'Ergebnis',
+    sources: 'Quellen',
+    source: (number, name) => `Quelle ${number}: ${name}`,
     names: { now: 'Uhr', calculate: 'Rechner', convert: 'Umrechner' },
     onServer: (name) => `${name} auf dem Server`,
   },
@@ -64,6 +70,8 @@ const WORDS: Readonly<Record<string, Words>> = {
     refused: (name) => `Non utilisé : ${name}`,
     given: 'Entrée',
     result: 'Résultat',
+    sources: 'Sources',
+    source: (number, name) => `Source ${number} : ${name}`,
     names: { now: 'horloge', calculate: 'calculatrice', convert: 'convertisseur' },
     onServer: (name) => `${name}, sur le serveur`,
   },
@@ -79,6 +87,8 @@ const WORDS: Readonly<Record<string, Words>> = {
     refused: (name) => `未使用${name}`,
     given: '輸入',
     result: '結果',
+    sources: '來源',
+    source: (number, name) => `來源 ${number}：${name}`,
     names: { now: '時鐘', calculate: '計算機', convert: '單位換算' },
     onServer: (name) => `伺服器的工具 ${name} `,
   },
@@ -94,6 +104,8 @@ const WORDS: Readonly<Record<string, Words>> = {
     refused: (name) => `未使用${name}`,
     given: '输入',
     result: '结果',
+    sources: '来源',
+    source: (number, name) => `来源 ${number}：${name}`,
     names: { now: '时钟', calculate: '计算器', convert: '单位换算' },
     onServer: (name) => `服务器的工具 ${name} `,
   },
