@@ -15,7 +15,7 @@ from driving import READY_MS, ready
 from localphi.config import Settings
 from serving import LiveServer, serving
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300), pytest.mark.complaints(".")]
 
 KEY = "sk-this-is-the-secret-key"
 NAME = "phi.test"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import BrowserContext, expect
 
 from driving import ready
@@ -11,6 +12,7 @@ from localphi.config import Settings
 from serving import LiveServer, serving
 
 
+@pytest.mark.complaints(".")
 def test_the_page_takes_the_servers_way(
     context: BrowserContext, demo_server: LiveServer, tmp_path: Path
 ) -> None:
