@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import BrowserContext, expect
 
 from driving import ready
@@ -12,7 +11,6 @@ from localphi.config import Settings
 from serving import LiveServer, serving
 
 
-@pytest.mark.complaints(".")
 def test_the_page_takes_the_servers_way(
     context: BrowserContext, demo_server: LiveServer, tmp_path: Path
 ) -> None:
