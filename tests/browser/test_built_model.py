@@ -14,7 +14,7 @@ from localphi.config import Settings, disable_telemetry
 from localphi.models.manifest import load_manifest
 from serving import LiveServer, serving
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600), pytest.mark.complaints(".")]
 
 disable_telemetry()
 for _library in ("torch", "transformers", "onnx_ir"):

@@ -116,9 +116,7 @@ def _shoot(page: Page, name: str) -> None:
     page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
 
-def test_an_answer_is_shown_as_markdown(
-    open_echo: Open, context: BrowserContext, problems: list[str]
-) -> None:
+def test_an_answer_is_shown_as_markdown(open_echo: Open, context: BrowserContext) -> None:
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     asked: list[str] = []
     context.on("request", lambda request: asked.append(request.url))
@@ -146,10 +144,9 @@ def test_an_answer_is_shown_as_markdown(
     assert violations(page) == []
     _shoot(page, "markdown")
     assert not [url for url in asked if "example.org" in url]
-    assert problems == []
 
 
-def test_markup_in_an_answer_does_nothing(open_echo: Open, problems: list[str]) -> None:
+def test_markup_in_an_answer_does_nothing(open_echo: Open) -> None:
     page = open_echo(SERVER)
     answer = _ask(page, ATTACKS)
     expect(answer).to_contain_text("<script>window.hit = 1</script>")
@@ -157,7 +154,6 @@ def test_markup_in_an_answer_does_nothing(open_echo: Open, problems: list[str]) 
     expect(answer.get_by_test_id("answer-text").locator(harmful)).to_have_count(0)
     assert page.evaluate("window.hit") is None
     expect(page.get_by_test_id("composer")).to_be_visible()
-    assert problems == []
 
 
 def test_nothing_flashes_while_an_answer_arrives(open_echo: Open, context: BrowserContext) -> None:
@@ -176,7 +172,7 @@ def test_nothing_flashes_while_an_answer_arrives(open_echo: Open, context: Brows
     assert heights == sorted(heights), "the answer grew smaller on the way"
 
 
-def test_chats_are_listed_switched_and_found(open_echo: Open, problems: list[str]) -> None:
+def test_chats_are_listed_switched_and_found(open_echo: Open) -> None:
     page = open_echo(SERVER)
     _ask(page, "Tell me about cats")
     _new_chat(page)
@@ -197,7 +193,6 @@ def test_chats_are_listed_switched_and_found(open_echo: Open, problems: list[str
     page.get_by_test_id("search").fill("")
     expect(page.get_by_test_id("chat-title")).to_have_count(2)
     _shoot(page, "list")
-    assert problems == []
 
 
 def test_a_chat_is_renamed_pinned_deleted_and_brought_back(open_echo: Open) -> None:
@@ -280,6 +275,7 @@ def test_chats_go_to_files_and_come_back(open_echo: Open, tmp_path: Path) -> Non
     expect(page.get_by_test_id("toast")).to_contain_text("chats[0].id should be a string, but is 5")
 
 
+@pytest.mark.complaints("Failed to load resource")
 def test_the_chat_of_the_first_version_is_still_there(open_echo: Open) -> None:
     page = open_echo("licences.txt", wait=False)
     page.evaluate(

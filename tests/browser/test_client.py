@@ -20,7 +20,7 @@ from driving import READY_MS
 from localphi.config import Settings
 from serving import ROOT, VECTORS, LiveServer, serving
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300), pytest.mark.complaints(".")]
 
 PARITY = json.loads((VECTORS / "parity.json").read_text(encoding="utf-8"))
 QUESTION = "What is localphi?"

@@ -10,7 +10,7 @@ from playwright.sync_api import BrowserContext, Page
 
 from serving import VECTORS, LiveServer
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300), pytest.mark.complaints(".")]
 
 CASES: list[dict[str, Any]] = json.loads((VECTORS / "guided.json").read_text(encoding="utf-8"))["cases"]
 CREATE = "async (options) => { window.phi = await (await import('/localphi.js')).createPhi(options); }"

@@ -24,7 +24,7 @@ from localphi.config import Settings
 from localphi.models.manifest import describe_file, load_manifest, write_manifest
 from serving import DEMO, VECTORS, LiveServer, serving
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300), pytest.mark.complaints(".")]
 
 SMALL, BIG = 256 * 1024, 3 * 1024 * 1024  # chunks; parts of 1 MiB are kept of the big ones
 FILLING = 80_000_000  # of the model that is large enough to be worth a question

@@ -90,6 +90,7 @@ def test_axe_finds_nothing_on_any_screen_in_either_theme(shared: Page) -> None:
     assert found == []
 
 
+@pytest.mark.complaints("ERR_FAILED")
 def test_an_error_is_accessible_too(shared: Page) -> None:
     shared.route("**/v1/chat/completions", lambda route: route.abort())
     shared.get_by_test_id("composer").fill("Hello")

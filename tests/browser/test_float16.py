@@ -22,6 +22,7 @@ for _library in ("torch", "transformers", "onnx_ir"):
     pytest.importorskip(_library, reason=f"{_library} is not installed (extra 'toolchain')")
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.complaints("."),
     pytest.mark.timeout(900),
     pytest.mark.skipif(bool(dawn.missing()), reason=dawn.missing()),
 ]

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, Route
 
 from serving import ROOT
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300), pytest.mark.complaints(".")]
 
 ADDRESS = "http://localhost/kernel/"  # never connected to: the routes below answer
 BUNDLE = """

@@ -15,7 +15,7 @@ from driving import READY_MS, ready
 from localphi.config import Settings
 from serving import LiveServer, serving
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300), pytest.mark.complaints("401")]
 
 KEY = "sk-this-is-the-secret-key"
 NAME = "phi.test"
@@ -77,6 +77,7 @@ def test_who_gives_no_key_is_told_and_asked_again(context: BrowserContext, close
     ready(page)
 
 
+@pytest.mark.complaints("Cross-Origin-Opener-Policy")
 def test_under_another_name_without_tls_the_server_answers(
     playwright: Playwright, browser_path: Path, closed: LiveServer
 ) -> None:

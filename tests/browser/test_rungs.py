@@ -143,6 +143,7 @@ def test_one_thread_then_the_server_go_on_where_wasm_fails(open_: Callable[..., 
     assert _device(page) == "server"
 
 
+@pytest.mark.complaints("ERR_FAILED")
 def test_without_its_server_the_page_goes_on_by_itself(open_: Callable[..., Page]) -> None:
     open_("?device=wasm").close()  # keeps the model
     page = open_("?device=server")

@@ -15,7 +15,7 @@ from localphi.models.manifest import Variant, write_manifest
 from serving import LiveServer, serving
 from tiny_phi import PHI_3, tiny_phi
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(150), pytest.mark.complaints(".")]
 
 TURNS, CONVERSATIONS = 10, 20
 SLACK_BYTES = 400_000  # what V8 may hold on to, for two hundred turns together

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from driving import Open, ready
 from serving import VECTORS
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120), pytest.mark.complaints(".")]
 
 PARITY = json.loads((VECTORS / "parity.json").read_text(encoding="utf-8"))
 QUESTION = "What is localphi?"

@@ -17,7 +17,7 @@ from localphi.config import Settings, disable_telemetry
 from localphi.toolchain.graphs.webnn import add_webnn_variant
 from serving import DEMO, VECTORS, LiveServer, serving
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(200), pytest.mark.complaints(".")]
 
 PARITY = json.loads((VECTORS / "parity.json").read_text(encoding="utf-8"))
 ASK = "([messages, limit]) => window.localphiDebug.generateIds(messages, limit)"
