@@ -17,8 +17,8 @@ from semantic_kernel.functions import KernelArguments, kernel_function
 
 from localphi_agents.semantic_kernel import PhiChatCompletion, PhiPromptExecutionSettings
 
-QUESTION = "What is the weather in Oslo and Rome?"
-REPORTS = {"Oslo": {"temperature": 3, "condition": "snow"}, "Rome": {"temperature": 21, "condition": "sunny"}}
+QUESTION = "What is the weather in Rome and Oslo?"
+REPORTS = {"Rome": {"temperature": 21, "condition": "sunny"}, "Oslo": {"temperature": 3, "condition": "snow"}}
 
 
 class Weather:
