@@ -83,7 +83,8 @@ def no_complaints(request: pytest.FixtureRequest, console: Console) -> Iterator[
     yield
     console.catch_up()
     marks = request.node.iter_markers("complaints")
-    expected = [pattern for mark in marks for pattern in mark.args]
+    expected = ["ERR_EMPTY_RESPONSE"]  # the server of a test ends while a page still asks
+    expected += [pattern for mark in marks for pattern in mark.args]
     assert [it for it in console.complaints if not any(re.search(one, it) for one in expected)] == []
 
 

@@ -99,7 +99,7 @@ def test_what_is_no_localphi_is_told(stranger: str) -> None:
 )
 def test_a_memory_budget_is_a_size(text: str, wanted: int, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Settings] = []
-    monkeypatch.setattr("localphi.server.serve", lambda settings, ready: given.append(settings))
+    monkeypatch.setattr("localphi.server.serve", lambda settings, *_: given.append(settings))
     code, _ = _run("serve", "--memory-budget", text, "--idle-unload", "0", "--max-requests", "64")
     assert code == 0
     (settings,) = given
