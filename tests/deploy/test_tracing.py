@@ -20,7 +20,7 @@ from localphi.server import who_may_ask
 from serving import serving
 
 sdk = pytest.importorskip("opentelemetry.sdk.trace", reason="OpenTelemetry is not installed")
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor  # noqa: E402
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor  # noqa: E402
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter  # noqa: E402
 
 BODY = {"messages": [{"role": "user", "content": "secret words here"}]}
@@ -94,6 +94,17 @@ async def test_a_replica_tells_its_part_down_to_the_engines_steps(
     assert len(steps) == parts["answer"].attributes["localphi.steps"] == 3
     assert parts["prompt"].end_time <= steps[0] <= steps[-1] <= parts["answer"].end_time
     assert not any("secret" in str(span.to_json()) for span in finished)
+
+
+def test_what_is_over_is_sent_before_the_server_ends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    exporter, provider = InMemorySpanExporter(), sdk.TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=600_000))
+    monkeypatch.setattr("localphi.routes.tracing_to", lambda _: Tracing(provider.get_tracer("test")))
+    with serving(Settings(home=tmp_path, backend="echo")) as server:
+        httpx.post(f"{server.url}/v1/chat/completions", json=BODY, timeout=60, trust_env=False)
+        assert not exporter.get_finished_spans()
+    assert "answer" in {span.name for span in exporter.get_finished_spans()}
+    provider.shutdown()
 
 
 def test_nothing_is_told_unless_somebody_gets_it(app: Flask) -> None:

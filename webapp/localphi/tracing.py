@@ -50,6 +50,13 @@ def tracer_to(endpoint: str | None) -> Tracer | None:
     return provider.get_tracer("localphi")
 
 
+def flush(tracer: Tracer) -> None:
+    """Send the spans that are over, as far as the collector takes them."""
+    processor: Any = getattr(tracer, "span_processor", None)  # of the SDK's tracers
+    if processor is not None:
+        processor.force_flush()
+
+
 def begin(tracer: Tracer, name: str, parent: str, attributes: Mapping[str, Any]) -> Span:
     """A span under the one that a traceparent names; under none where it is empty or wrong."""
     from opentelemetry.trace import SpanKind

@@ -56,11 +56,12 @@ def build_app(
         elsewhere = upstream_servers(settings)
     store = elsewhere.store if elsewhere else ModelStore(settings.home).pin(settings.model)
     engines = Engines(store, settings, elsewhere.make_engine if elsewhere else None)
+    tracing = tracing_to(settings.trace_to)
+    engines.on_close(tracing.flush)  # first: Ray may end this process before Python's own exit
     if elsewhere is not None:
         engines.on_close(elsewhere.close)
     app.extensions["localphi"] = engines
     openai_errors.install(app)
-    tracing = tracing_to(settings.trace_to)
     tracing.install(app)
     metrics = Metrics(engines, tracing)
     metrics.install(app)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from flask import Flask, Response, g, has_request_context, request
 
 from localphi.engine.client import Answer
-from localphi.tracing import TRACEPARENT, AnswerTrace, begin, traceparent_of, tracer_to
+from localphi.tracing import TRACEPARENT, AnswerTrace, begin, flush, traceparent_of, tracer_to
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer
@@ -24,6 +24,11 @@ class Tracing:
         if self._tracer is not None:
             app.before_request(self._begin)
             app.after_request(self._end)
+
+    def flush(self) -> None:
+        """Send the spans that are over and not sent yet."""
+        if self._tracer is not None:
+            flush(self._tracer)
 
     def _begin(self) -> None:
         if self._tracer is None or request.method != "POST" or not request.path.startswith("/v1/"):
