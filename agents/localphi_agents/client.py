@@ -21,6 +21,11 @@ from urllib.parse import urlsplit
 
 import httpx
 
+try:
+    from opentelemetry.trace.propagation import tracecontext
+except ImportError:  # this client wants no framework
+    tracecontext = None  # type: ignore[assignment]
+
 from localphi_agents.calls import CallCollector
 from localphi_agents.chat import Delta, Message, Options, Reply, Usage
 from localphi_agents.errors import (
@@ -97,13 +102,22 @@ class LocalphiClient:
     async def _ask(self, path: str, content: bytes) -> AsyncGenerator[Delta, None]:
         url = f"{self.base_url}/v1/{path}"
         with _transport_errors(self.base_url):
-            async with self._http.stream("POST", url, content=content, headers=self._headers) as response:
+            headers = self._headers | _trace_headers()
+            async with self._http.stream("POST", url, content=content, headers=headers) as response:
                 if response.status_code != 200:
                     raise _refusal(self.base_url, response, await response.aread())
                 _check_is_stream(self.base_url, response)
                 async with aclosing(_deltas(response)) as deltas:
                     async for delta in deltas:
                         yield delta
+
+
+def _trace_headers() -> dict[str, str]:
+    """So that the server's spans hang under those of the program, where it has some."""
+    headers: dict[str, str] = {}
+    if tracecontext is not None:
+        tracecontext.TraceContextTextMapPropagator().inject(headers)
+    return headers
 
 
 async def _whole(stream: AsyncGenerator[Delta, None]) -> Reply:

@@ -13,6 +13,7 @@ from typing import get_args
 
 import httpx
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
 
 from localphi_agents import (
     AnswerFailed,
@@ -390,3 +391,21 @@ def test_what_can_be_no_key_is_refused_without_showing_it(key: str) -> None:
     with pytest.raises(ValueError, match="access key") as caught:
         LocalphiClient(api_key=key)
     assert key not in str(caught.value)
+
+
+async def test_the_servers_spans_hang_under_those_of_the_program() -> None:
+    asked: list[httpx.Request] = []
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(503, json={"error": {"message": "not now"}})
+
+    client = LocalphiClient(transport=httpx.MockTransport(refuse))
+    tracer = TracerProvider().get_tracer("test")
+    with tracer.start_as_current_span("the program's") as span, pytest.raises(RequestRefused):
+        await client.chat([Message("user", "Hello")])
+    with pytest.raises(RequestRefused):
+        await client.chat([Message("user", "Hello")])
+    within, without = (request.headers.get("traceparent", "") for request in asked)
+    assert f"{span.get_span_context().span_id:016x}" in within
+    assert without == ""
